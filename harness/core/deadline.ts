@@ -1,0 +1,83 @@
+import { type Duration, formatDuration, milliseconds } from "./duration.ts";
+import { type ErrorFields, KpiError } from "./errors.ts";
+
+/** The pauses between attempts, in milliseconds; the last one repeats. Short first: most conditions are met soon. */
+const backOff = [50, 100, 250, 500, 1_000, 2_000] as const;
+
+class NotYet extends Error {}
+
+/** Thrown by an attempt to say "try again"; `reason` is what a timeout reports as last seen. */
+export function notYet(reason: string): never {
+  throw new NotYet(reason);
+}
+
+export interface UntilOptions extends ErrorFields {
+  /** Stops the wait; its reason is thrown. */
+  signal?: AbortSignal;
+  /** Fixed pause instead of the back-off table. */
+  every?: Duration;
+}
+
+/**
+ * The one way to wait for a condition. Attempts at once, again after a growing pause whenever the attempt says
+ * `notYet`, and ends at once with any other error. A timeout says what was awaited, how long, how often it was tried
+ * and what was last seen. The signal handed to the attempt is aborted when the deadline passes.
+ */
+export async function until<T>(
+  what: string,
+  deadline: Duration,
+  attempt: (signal: AbortSignal) => T | Promise<T>,
+  options: UntilOptions = {},
+): Promise<T> {
+  const { signal, every, ...fields } = options;
+  const started = performance.now();
+  const timeLimit = AbortSignal.timeout(deadline);
+  const stop = signal === undefined ? timeLimit : AbortSignal.any([signal, timeLimit]);
+  let tries = 0;
+  let last = "nothing yet";
+  const give = (): never => {
+    signal?.throwIfAborted();
+    const waited = formatDuration(milliseconds(performance.now() - started));
+    throw new KpiError("deadline", what, {
+      ...fields,
+      details: [
+        `waited ${waited}, ${tries} ${tries === 1 ? "attempt" : "attempts"}; last saw: ${last}`,
+        ...(fields.details ?? []),
+      ],
+    });
+  };
+  while (!stop.aborted) {
+    tries += 1;
+    try {
+      return await orAborted(stop, attempt(stop));
+    } catch (error) {
+      if (stop.aborted) break;
+      if (!(error instanceof NotYet)) throw error;
+      last = error.message;
+    }
+    await pause(every ?? milliseconds(backOff[Math.min(tries - 1, backOff.length - 1)] ?? 2_000), stop);
+  }
+  return give();
+}
+
+/** Resolves after `duration`, or at once when `signal` aborts; for the back-off above and for drawing, not for waiting on things. */
+function pause(duration: Duration, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const timer = setTimeout(resolve, duration);
+  signal.addEventListener("abort", () => resolve(), { once: true });
+  return promise.finally(() => clearTimeout(timer));
+}
+
+/** Waits for `work` unless `signal` aborts first; then its reason is thrown and the work's outcome is ignored. */
+export async function orAborted<T>(signal: AbortSignal, work: T | Promise<T>): Promise<T> {
+  signal.throwIfAborted();
+  const { promise, reject } = Promise.withResolvers<never>();
+  const stop = () => reject(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener("abort", stop);
+  }
+}

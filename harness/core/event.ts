@@ -1,0 +1,75 @@
+import type { Duration } from "./duration.ts";
+
+/** The steps of the pipeline, in the order in which a person meets them. */
+export const stageNames = [
+  "doctor",
+  "supplies",
+  "image",
+  "apply",
+  "boot",
+  "network",
+  "install",
+  "ready",
+  "idempotent",
+  "destroy",
+] as const;
+export type StageName = (typeof stageNames)[number];
+
+/**
+ * A line that a node's first-boot script writes to its console, once a step: the only source for what happened in the
+ * guest, and when. `wall` is the guest's clock in seconds since 1970, `mono` its seconds since boot.
+ */
+export interface Verdict {
+  readonly node: string;
+  readonly step: string;
+  readonly ok: boolean;
+  readonly detail: string;
+  readonly wall: number;
+  readonly mono: number;
+}
+
+/** How far a piece of work has come; `total` is absent while it is not known. Bytes for transfers, counts otherwise. */
+export interface Progress {
+  readonly what: string;
+  readonly done?: number;
+  readonly total?: number;
+  readonly unit?: "bytes" | "steps";
+}
+
+/** Told about progress. Cheap to call often: whoever listens thins it out. */
+export type OnProgress = (progress: Progress) => void;
+
+/** What can happen in a run, before it is stamped with a time. Nothing in an event is secret. */
+export type RunEventBody =
+  | {
+      readonly type: "run-started";
+      readonly run: string;
+      readonly command: string;
+      readonly spec: string;
+      readonly why: string;
+      readonly plan: string;
+      readonly host: Readonly<Record<string, string | number>>;
+    }
+  | { readonly type: "stage-started"; readonly stage: StageName }
+  | {
+      readonly type: "stage-ended";
+      readonly stage: StageName;
+      readonly outcome: "passed" | "failed" | "blocked" | "skipped";
+      readonly elapsed: Duration;
+      readonly why?: string;
+      readonly error?: Readonly<Record<string, unknown>>;
+    }
+  | ({ readonly type: "progress"; readonly stage: StageName } & Progress)
+  | { readonly type: "note"; readonly stage?: StageName; readonly text: string }
+  | { readonly type: "console"; readonly node: string; readonly line: string }
+  | { readonly type: "verdict"; readonly verdict: Verdict }
+  | { readonly type: "node"; readonly node: string; readonly state: string; readonly detail?: string }
+  | {
+      readonly type: "run-ended";
+      readonly outcome: "passed" | "failed" | "interrupted";
+      readonly elapsed: Duration;
+      readonly error?: Readonly<Record<string, unknown>>;
+    };
+
+/** One line of a run's `events.ndjson`. `at` is ISO 8601 in UTC; `t` is milliseconds since the run began, by a monotonic clock. */
+export type RunEvent = { readonly at: string; readonly t: number } & RunEventBody;

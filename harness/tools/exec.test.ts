@@ -1,0 +1,99 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { milliseconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import { run, shellQuote, start } from "./exec.ts";
+
+const failure = (work: Promise<unknown>) =>
+  work.then(
+    () => undefined,
+    (error: unknown) => error as KpiError,
+  );
+
+describe("run", () => {
+  test("gives output, code and elapsed time", async () => {
+    const result = await run("sh", ["-c", "echo out; echo err >&2"]);
+    expect(result).toMatchObject({ code: 0, stdout: "out", stderr: "err" });
+    expect(result.elapsed).toBeGreaterThan(0);
+  });
+
+  test("a failure names the command, its code and its last words", async () => {
+    const error = await failure(run("sh", ["-c", "echo it broke >&2; exit 7"]));
+    expect(error).toBeInstanceOf(KpiError);
+    expect(error).toMatchObject({ kind: "command", what: "sh ended with exit code 7", details: ["it broke"] });
+    expect(error?.command).toBe("sh -c 'echo it broke >&2; exit 7'");
+  });
+
+  test("a program that does not exist is a command error too", async () => {
+    expect((await failure(run("kpi-no-such-program", [])))?.what).toContain("could not be started");
+  });
+
+  test("an accepted code is a result", async () => {
+    expect((await run("sh", ["-c", "exit 2"], { accept: [0, 2] })).code).toBe(2);
+  });
+
+  test("a hanging program ends at its time limit", async () => {
+    const error = await failure(run("sleep", ["60"], { timeout: milliseconds(100) }));
+    expect(error?.what).toBe("sleep did not end within 100ms");
+  });
+
+  test("secrets are hidden in lines, results, errors and logs", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "exec-"));
+    const log = join(dir, "x.log");
+    const lines: string[] = [];
+    const error = await failure(
+      run("sh", ["-c", "echo tok-123; exit 1"], { secrets: ["tok-123"], log, onLine: (line) => lines.push(line) }),
+    );
+    expect(lines).toEqual(["***"]);
+    expect(readFileSync(log, "utf8")).toBe("***\n");
+    expect(`${error?.command} ${error?.details.join()}`).not.toContain("tok-123");
+    rmSync(dir, { recursive: true });
+  });
+
+  test("an abort ends it with the abort's own reason", async () => {
+    const stop = new AbortController();
+    const work = failure(run("sleep", ["60"], { signal: stop.signal }));
+    stop.abort(new KpiError("interrupted", "stopped by the user"));
+    expect((await work)?.kind).toBe("interrupted");
+  });
+});
+
+describe("start", () => {
+  test("stop ends a running program", async () => {
+    const sleeping = start("sleep", ["60"]);
+    await sleeping.stop();
+    expect(() => process.kill(sleeping.pid, 0)).toThrow();
+  });
+
+  test("a confined program takes everything it started with it", async () => {
+    const marker = `61.${process.pid}`;
+    const first = Promise.withResolvers<string>();
+    const confined = start("sh", ["-c", `setsid sleep ${marker} & echo ready; wait`], {
+      confined: true,
+      grace: milliseconds(50),
+      onLine: first.resolve,
+    });
+    await first.promise;
+    await confined.stop();
+    expect((await run("pgrep", ["-f", `^sleep ${marker}`], { accept: [0, 1] })).stdout).toBe("");
+  });
+});
+
+test("a confined program may end in its own way", async () => {
+  const said: string[] = [];
+  const ready = Promise.withResolvers<void>();
+  const onLine = (line: string) => (line === "ready" ? ready.resolve() : said.push(line));
+  const confined = start("sh", ["-c", "trap 'echo bye; exit 0' TERM; echo ready; sleep 60 & wait"], {
+    confined: true,
+    onLine,
+  });
+  await ready.promise;
+  await confined.stop();
+  expect(said).toEqual(["bye"]);
+});
+
+test("shellQuote gives one pasteable line", () => {
+  expect(shellQuote(["a", "b c", "it's", "x=1"])).toBe(`a 'b c' 'it'\\''s' x=1`);
+});

@@ -1,0 +1,159 @@
+import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
+import { dirname } from "node:path";
+import { execa } from "execa";
+import { type Duration, formatDuration, seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+
+/** How one outside program is run. Times are `Duration`s; paths are absolute. */
+export interface RunOptions {
+  cwd?: string;
+  /** Added to this process's environment. */
+  env?: Record<string, string>;
+  /** Text for standard input; without it standard input is empty. */
+  input?: string;
+  /** Hang guard. The whole tree of a confined program ends with it. */
+  timeout?: Duration;
+  signal?: AbortSignal;
+  /** How long it may take to end after SIGTERM before it is killed; 5 s unless said otherwise. */
+  grace?: Duration;
+  /** Called for every whole line as it comes. */
+  onLine?: (line: string, from: "stdout" | "stderr") => void;
+  /** Both streams are also appended to this file. */
+  log?: string;
+  /** Exit codes that are no failure; `[0]` unless said otherwise. */
+  accept?: readonly number[];
+  /**
+   * Run in a PID namespace of its own whose init dies with this process, however this process ends (SIGKILL too): nothing
+   * that the program starts can be left behind. Needs root.
+   */
+  confined?: boolean;
+  /** Secrets which must not appear in an error or a log, replaced by `***`. */
+  secrets?: readonly string[];
+  /** What the user can do when it fails. */
+  hint?: string;
+}
+
+/** What a finished program left. One shape for success and for accepted failures. */
+export interface CommandResult {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly elapsed: Duration;
+}
+
+/** A program that is still running. */
+export interface RunningCommand extends AsyncDisposable {
+  readonly pid: number;
+  /** Settles when it ends; rejects as `run` does. */
+  readonly done: Promise<CommandResult>;
+  /** SIGTERM, then SIGKILL when the grace is over; resolves when it is gone. */
+  stop(): Promise<void>;
+}
+
+/** Runs a program to its end. Throws a `command` error, with the pasteable command and its last lines, unless the exit code is accepted. */
+export async function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+  return start(command, args, options).done;
+}
+
+/** Starts a program and hands it over while it runs. */
+export function start(command: string, args: readonly string[], options: RunOptions = {}): RunningCommand {
+  const { accept = [0], secrets = [] } = options;
+  const [file, argv] = options.confined === true ? confine(command, args) : [command, args];
+  const hide = (text: string) =>
+    secrets.reduce((out, secret) => (secret === "" ? out : out.replaceAll(secret, "***")), text);
+  const log = options.log === undefined ? undefined : openLog(options.log);
+  const began = performance.now();
+  const stopping = new AbortController();
+  const cancelSignal =
+    options.signal === undefined ? stopping.signal : AbortSignal.any([options.signal, stopping.signal]);
+
+  const child = execa(file, argv, {
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+    ...(options.env === undefined ? {} : { env: options.env }),
+    ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
+    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+    cancelSignal,
+    forceKillAfterDelay: options.grace ?? seconds(5),
+    maxBuffer: 64 * 1024 * 1024,
+    reject: false,
+    stripFinalNewline: true,
+  });
+
+  // unshare ignores SIGTERM while it waits for its child, so the child is told directly.
+  if (options.confined === true)
+    cancelSignal.addEventListener("abort", () => terminateChildren(child.pid), { once: true });
+
+  const feed = async (from: "stdout" | "stderr") => {
+    if (options.onLine === undefined && log === undefined) return;
+    for await (const line of child.iterable({ from, preserveNewlines: false })) {
+      const shown = hide(String(line));
+      log?.write(`${shown}\n`);
+      options.onLine?.(shown, from);
+    }
+  };
+
+  const finish = async (): Promise<CommandResult> => {
+    const [result] = await Promise.all([child, feed("stdout").catch(() => {}), feed("stderr").catch(() => {})]);
+    if (log !== undefined) await new Promise<void>((resolve) => log.end(resolve));
+    const elapsed = (performance.now() - began) as Duration;
+    const stdout = hide(String(result.stdout ?? ""));
+    const stderr = hide(String(result.stderr ?? ""));
+    if (stopping.signal.aborted) return { code: result.exitCode ?? 128, stdout, stderr, elapsed };
+    options.signal?.throwIfAborted();
+    if (result.exitCode !== undefined && accept.includes(result.exitCode)) {
+      return { code: result.exitCode, stdout, stderr, elapsed };
+    }
+    const how = result.timedOut
+      ? `did not end within ${formatDuration(options.timeout ?? 0)}`
+      : result.signal !== undefined
+        ? `was ended by ${result.signal}`
+        : result.exitCode !== undefined
+          ? `ended with exit code ${result.exitCode}`
+          : `could not be started (${result.code ?? "unknown"})`;
+    const lastLines = (stderr.trim() === "" ? stdout : stderr)
+      .trim()
+      .split("\n")
+      .slice(-12)
+      .filter((line) => line !== "");
+    throw new KpiError("command", `${command} ${how}`, {
+      command: hide(shellQuote([command, ...args])),
+      details: lastLines,
+      ...(options.hint === undefined ? {} : { hint: options.hint }),
+      ...(options.log === undefined ? {} : { evidence: [options.log] }),
+    });
+  };
+
+  const done = finish();
+  done.catch(() => {}); // a caller that only stops it must not see an unhandled rejection
+  const stop = async () => {
+    stopping.abort();
+    await done.catch(() => {});
+  };
+  return { pid: child.pid ?? -1, done, stop, [Symbol.asyncDispose]: stop };
+}
+
+/** setpriv ties unshare's life to ours, unshare ties the new init's life to its own, and the kernel ends the rest with the init. */
+function confine(command: string, args: readonly string[]): [string, string[]] {
+  const unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--", command, ...args];
+  return ["setpriv", ["--pdeathsig", "KILL", "--", ...unshare]];
+}
+
+function terminateChildren(pid: number | undefined): void {
+  if (pid === undefined) return;
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+    for (const child of children) if (child !== "") process.kill(Number(child), "SIGTERM");
+  } catch {
+    // gone already
+  }
+}
+
+function openLog(path: string) {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  return createWriteStream(path, { flags: "a", mode: 0o600 });
+}
+
+/** One line that a POSIX shell reads back as these words. */
+export function shellQuote(words: readonly string[]): string {
+  return words.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(" ");
+}
