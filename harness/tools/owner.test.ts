@@ -1,0 +1,41 @@
+import { afterAll, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { start } from "./exec.ts";
+import { isAlive, processStart, thisOwner, tryLock } from "./owner.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "owner-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+test("this process is alive, a finished one is not", async () => {
+  expect(isAlive(thisOwner())).toBe(true);
+  const child = start("sleep", ["60"]);
+  const owner = { pid: child.pid, start: processStart(child.pid) ?? -1, command: "" };
+  expect(isAlive(owner)).toBe(true);
+  await child.stop();
+  expect(isAlive(owner)).toBe(false);
+});
+
+test("the same pid with another start is somebody else", () => {
+  expect(isAlive({ ...thisOwner(), start: 1 })).toBe(false);
+});
+
+test("the second to take a lock is told who holds it", () => {
+  const path = join(dir, "one.lock");
+  const first = tryLock(path);
+  expect(tryLock(path)).toMatchObject({ heldBy: { pid: process.pid } });
+  if ("release" in first) first.release();
+  expect(existsSync(path)).toBe(false);
+});
+
+test("a dead owner's lock, or a torn one, is free", () => {
+  for (const [name, text] of [
+    ["dead.lock", JSON.stringify({ pid: 2 ** 22 - 1, start: 1, command: "up" })],
+    ["torn.lock", "{"],
+  ] as const) {
+    const path = join(dir, name);
+    writeFileSync(path, text);
+    expect("release" in tryLock(path)).toBe(true);
+  }
+});

@@ -1,0 +1,71 @@
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+
+/** A process that owns something on disk. The start time (clock ticks since boot) tells it from a later one with the same pid. */
+export interface Owner {
+  readonly pid: number;
+  readonly start: number;
+  readonly command: string;
+}
+
+/** Start time of a process in clock ticks since boot (field 22 of proc(5) stat), or undefined when it is gone or a zombie. */
+export function processStart(pid: number): number | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
+    // The name in parentheses may hold anything, so count from its end: state is field 3.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    return fields[0] === "Z" ? undefined : Number(fields[19]);
+  } catch {
+    return undefined;
+  }
+}
+
+/** This process, as an owner. */
+export function thisOwner(): Owner {
+  return { pid: process.pid, start: processStart(process.pid) ?? 0, command: process.argv.slice(2).join(" ") };
+}
+
+/** Whether the owner still runs: same pid and same start. */
+export function isAlive(owner: Owner): boolean {
+  return processStart(owner.pid) === owner.start;
+}
+
+/** A lock that this process holds, as a file naming its owner. A dead owner's lock counts as free. */
+export interface FileLock extends Disposable {
+  release(): void;
+}
+
+/** Takes the lock, or says who holds it. Atomic: the file appears whole, by hard link. Parent directories are made. */
+export function tryLock(path: string): FileLock | { readonly heldBy: Owner } {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const owner = thisOwner();
+  const mine = `${path}.${owner.pid}.${owner.start}`;
+  writeFileSync(mine, JSON.stringify(owner), { mode: 0o600 });
+  try {
+    for (;;) {
+      try {
+        linkSync(mine, path);
+        const release = () => rmSync(path, { force: true });
+        return { release, [Symbol.dispose]: release };
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+      }
+      const heldBy = readOwner(path);
+      if (heldBy !== undefined && isAlive(heldBy)) return { heldBy };
+      rmSync(path, { force: true });
+    }
+  } finally {
+    rmSync(mine, { force: true });
+  }
+}
+
+/** Reads the owner that a lock or journal file names; undefined when there is none or it makes no sense. */
+export function readOwner(path: string): Owner | undefined {
+  try {
+    const value = JSON.parse(readFileSync(path, "utf8")) as Partial<Owner>;
+    if (typeof value.pid !== "number" || typeof value.start !== "number") return undefined;
+    return { pid: value.pid, start: value.start, command: value.command ?? "" };
+  } catch {
+    return undefined;
+  }
+}
