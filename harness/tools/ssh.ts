@@ -1,0 +1,260 @@
+import { connect, type Socket } from "node:net";
+import { Client, type ClientChannel } from "ssh2";
+import { notYet, orAborted, until } from "../core/deadline.ts";
+import { type Duration, formatDuration, milliseconds, seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import { type CommandResult, shellQuote } from "./exec.ts";
+import { LineReader } from "./lines.ts";
+import { parsePublicKey } from "./ssh-key.ts";
+
+/** How to reach one machine. */
+export interface ConnectOptions {
+  readonly host: string;
+  /** 22 unless said otherwise. */
+  readonly port?: number;
+  readonly user: string;
+  /** OpenSSH private format; secret. */
+  readonly privateKey: string;
+  /** Public key line of the host (or its base64): exactly this key is accepted, from the first connection on. */
+  readonly hostKey: string;
+  /** Opens the stream when it is no plain TCP connection, for instance a CONNECT tunnel. */
+  readonly open?: (signal: AbortSignal) => Promise<Socket>;
+  /** Hang guard over all attempts; a refused or dropped connection is tried again until then. */
+  readonly deadline: Duration;
+  /** While a machine boots, its sshd may refuse a key that it accepts a moment later: try that again as well. */
+  readonly booting?: boolean;
+  readonly signal?: AbortSignal;
+}
+
+export interface ExecOptions {
+  readonly timeout?: Duration;
+  readonly signal?: AbortSignal;
+  /** Text for standard input; without it standard input is empty. */
+  readonly input?: string;
+  /** Called for every whole line as it comes. */
+  readonly onLine?: (line: string, from: "stdout" | "stderr") => void;
+  /** Exit codes that are no failure; `[0]` unless said otherwise. */
+  readonly accept?: readonly number[];
+  /** Secrets which must not appear in an error, replaced by `***`. */
+  readonly secrets?: readonly string[];
+  readonly hint?: string;
+}
+
+/** A verified connection to one machine; any number of commands may run over it at once. */
+export interface NodeConnection extends AsyncDisposable {
+  /** Resolves when the connection has ended, from whichever side. */
+  readonly closed: Promise<void>;
+  /** Runs a shell command to its end; errors as `run` of exec.ts. After a timeout or abort the command is sent SIGTERM. */
+  exec(command: string, options?: ExecOptions): Promise<CommandResult>;
+  /** Text of a file, read as root with `sudo` when asked. */
+  readFile(path: string, options?: { readonly sudo?: boolean; readonly signal?: AbortSignal }): Promise<string>;
+  close(): Promise<void>;
+}
+
+/** One attempt's handshake: generous, because an emulated machine under load takes seconds for it. */
+const handshakeLimit = seconds(30);
+
+/**
+ * Connects and verifies the host key. Throws a `host` error at once when the key is another one or the user's key is
+ * refused, and a `deadline` error with what was last seen when the machine did not answer in time.
+ */
+export async function connectSsh(options: ConnectOptions): Promise<NodeConnection> {
+  const where = `${options.user}@${options.host}`;
+  const hint = { ...(options.signal === undefined ? {} : { signal: options.signal }) };
+  return until(`ssh to ${where} did not come up`, options.deadline, (signal) => attempt(options, where, signal), hint);
+}
+
+async function attempt(options: ConnectOptions, where: string, signal: AbortSignal): Promise<NodeConnection> {
+  const expected = parsePublicKey(options.hostKey);
+  let seenKey: string | undefined;
+  const socket = await openSocket(options, signal).catch((error: unknown) => {
+    if (error instanceof KpiError) throw error;
+    return notYet(messageOf(error));
+  });
+  const client = new Client();
+  const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
+  const { promise: closed, resolve: ended } = Promise.withResolvers<void>();
+  client.once("ready", resolve);
+  client.on("error", reject); // later errors come here too, and show as a lost connection
+  client.once("close", () => {
+    ended();
+    reject(new Error("the connection was closed during the handshake"));
+  });
+  try {
+    client.connect({
+      sock: socket,
+      username: options.user,
+      privateKey: options.privateKey,
+      readyTimeout: handshakeLimit,
+      keepaliveInterval: 15_000,
+      keepaliveCountMax: 8,
+      algorithms: { serverHostKey: [expected.type] },
+      hostVerifier: (key) => (seenKey = key.toString("base64")) === expected.base64,
+    });
+    await orAborted(signal, ready);
+    return new Connection(client, where, closed);
+  } catch (error) {
+    client.destroy();
+    socket.destroy();
+    if (signal.aborted) throw error;
+    if (seenKey !== undefined && seenKey !== expected.base64) throw wrongHostKey(where, expected, seenKey);
+    if (/no matching host key/i.test(messageOf(error))) throw wrongHostKey(where, expected, "no key of this type");
+    if (levelOf(error) === "client-authentication") {
+      if (options.booting === true) return notYet(`${options.host} refused the key`);
+      throw new KpiError("host", `${options.host} refused the key of ${where}`, {
+        hint: "the key belongs to another cluster, or the machine has not finished its first boot",
+        cause: error,
+      });
+    }
+    return notYet(messageOf(error));
+  }
+}
+
+function wrongHostKey(where: string, expected: { type: string; base64: string }, got: string): KpiError {
+  return new KpiError("host", `the ssh host key of ${where} is not the one this cluster was given`, {
+    expected: `${expected.type} ${expected.base64}`,
+    got,
+    hint: "another machine answers at this address; nothing was sent to it",
+  });
+}
+
+async function openSocket(options: ConnectOptions, signal: AbortSignal): Promise<Socket> {
+  if (options.open !== undefined) {
+    const opening = options.open(signal);
+    void opening.then((late) => signal.aborted && late.destroy()).catch(() => {});
+    return orAborted(signal, opening);
+  }
+  const socket = connect({ host: options.host, port: options.port ?? 22, noDelay: true });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  socket.once("connect", resolve).once("error", reject);
+  try {
+    await orAborted(signal, promise);
+    return socket;
+  } catch (error) {
+    socket.destroy();
+    throw error;
+  }
+}
+
+class Connection implements NodeConnection {
+  constructor(
+    private readonly client: Client,
+    private readonly where: string,
+    readonly closed: Promise<void>,
+  ) {}
+
+  async exec(command: string, options: ExecOptions = {}): Promise<CommandResult> {
+    const began = performance.now();
+    const limit = options.timeout === undefined ? undefined : AbortSignal.timeout(options.timeout);
+    const stop = AbortSignal.any([options.signal, limit].filter((signal) => signal !== undefined));
+    const hide = (text: string) =>
+      (options.secrets ?? []).reduce((out, secret) => (secret === "" ? out : out.replaceAll(secret, "***")), text);
+    const fail = (how: string, lines: readonly string[] = []) =>
+      new KpiError("command", `${hide(command.split(/\s/, 1)[0] ?? "")} on ${this.where} ${how}`, {
+        command: hide(shellQuote(["ssh", this.where, command])),
+        details: lines,
+        ...(options.hint === undefined ? {} : { hint: options.hint }),
+      });
+
+    stop.throwIfAborted();
+    const { channel, finished } = await orAborted(stop, this.open(command, fail, options.onLine));
+    const lost = this.closed.then(() => {
+      throw fail(lostConnection);
+    });
+    lost.catch(() => {}); // only the race below listens
+    channel.end(options.input ?? "");
+    try {
+      const { code, signal, stdout, stderr } = await orAborted(stop, Promise.race([finished, lost]));
+      const elapsed = milliseconds(performance.now() - began);
+      const result = { stdout: hide(stdout.replace(/\n$/, "")), stderr: hide(stderr.replace(/\n$/, "")), elapsed };
+      if (code !== undefined && (options.accept ?? [0]).includes(code)) return { code, ...result };
+      if (code !== undefined) throw fail(`ended with exit code ${code}`, lastLines(result));
+      throw fail(signal === undefined ? lostConnection : `was ended by ${signal}`, lastLines(result));
+    } catch (error) {
+      if (!stop.aborted) throw error;
+      channel.signal("TERM");
+      channel.close();
+      options.signal?.throwIfAborted();
+      throw fail(`did not end within ${formatDuration(options.timeout ?? 0)}`);
+    }
+  }
+
+  async readFile(path: string, options: { sudo?: boolean; signal?: AbortSignal } = {}): Promise<string> {
+    const { sudo = false, ...rest } = options;
+    // The marker keeps the final newlines, which a command's output loses.
+    const command = shellQuote([...(sudo ? ["sudo", "-n"] : []), "cat", "--", path]);
+    const { stdout } = await this.exec(`${command} && echo .`, { timeout: seconds(60), ...rest });
+    return stdout.slice(0, -1);
+  }
+
+  async close(): Promise<void> {
+    this.client.end();
+    this.client.destroy();
+    await this.closed;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  /** The callback must attach its listeners at once: a quick command's exit status comes in the same packet as its start. */
+  private open(
+    command: string,
+    fail: (how: string) => KpiError,
+    onLine: ExecOptions["onLine"],
+  ): Promise<{ channel: ClientChannel; finished: Promise<Finished> }> {
+    const { promise, resolve, reject } = Promise.withResolvers<{
+      channel: ClientChannel;
+      finished: Promise<Finished>;
+    }>();
+    const refused = (error: Error) => reject(fail(`could not be started: ${error.message}`));
+    try {
+      this.client.exec(command, (error, channel) =>
+        error === undefined ? resolve({ channel, finished: follow(channel, onLine) }) : refused(error),
+      );
+    } catch (error) {
+      refused(error as Error); // "Not connected"
+    }
+    void this.closed.then(() => refused(new Error("the ssh connection was lost")));
+    return promise;
+  }
+}
+
+const lostConnection = "was cut off: the ssh connection was lost";
+
+interface Finished {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Collects a channel's output until it closes. */
+function follow(channel: ClientChannel, onLine: ExecOptions["onLine"]): Promise<Finished> {
+  const { promise, resolve } = Promise.withResolvers<Finished>();
+  const stdout = new LineReader((line) => onLine?.(line, "stdout"));
+  const stderr = new LineReader((line) => onLine?.(line, "stderr"));
+  let code: number | undefined;
+  let signal: string | undefined;
+  channel.on("data", (chunk: Buffer) => stdout.push(chunk));
+  channel.stderr.on("data", (chunk: Buffer) => stderr.push(chunk));
+  channel.on("error", () => {}); // a reset; "close" follows
+  channel.on("exit", (exit: number | null, name?: string) => {
+    code = exit ?? undefined;
+    signal = name;
+  });
+  channel.on("close", () => resolve({ code, signal, stdout: stdout.end(), stderr: stderr.end() }));
+  return promise;
+}
+
+function lastLines(result: { stdout: string; stderr: string }): string[] {
+  const text = result.stderr.trim() === "" ? result.stdout : result.stderr;
+  return text
+    .trim()
+    .split("\n")
+    .slice(-12)
+    .filter((line) => line !== "");
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message || error.name : String(error));
+const levelOf = (error: unknown): unknown => (error as { level?: unknown }).level;

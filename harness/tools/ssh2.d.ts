@@ -1,0 +1,57 @@
+// The part of ssh2 1.17 that kpi uses. @types/ssh2 brings a second, older @types/node beside Bun's types.
+declare module "ssh2" {
+  import type { EventEmitter } from "node:events";
+  import type { Socket } from "node:net";
+  import type { Duplex, Readable } from "node:stream";
+
+  export interface ConnectConfig {
+    sock: Socket;
+    username: string;
+    privateKey: string;
+    readyTimeout: number;
+    keepaliveInterval: number;
+    keepaliveCountMax: number;
+    algorithms: { serverHostKey: string[] };
+    hostVerifier(key: Buffer): boolean;
+  }
+
+  export interface ClientChannel extends Duplex {
+    readonly stderr: Readable;
+    signal(name: string): void;
+    close(): void;
+  }
+
+  export class Client extends EventEmitter {
+    connect(config: ConnectConfig): this;
+    exec(command: string, done: (error: Error | undefined, channel: ClientChannel) => void): boolean;
+    end(): this;
+    destroy(): this;
+  }
+
+  /** The server half, for tests. */
+  export interface ServerChannel extends Duplex {
+    readonly stderr: Duplex;
+    exit(code: number): void;
+  }
+  export interface AuthContext {
+    readonly method: string;
+    readonly username: string;
+    readonly key?: { readonly algo: string; readonly data: Buffer };
+    readonly signature?: Buffer;
+    readonly blob?: Buffer;
+    readonly hashAlgo?: string;
+    accept(): void;
+    reject(methods?: string[]): void;
+  }
+  export class Server extends EventEmitter {
+    constructor(config: { hostKeys: string[] }, onConnection: (client: EventEmitter & { end(): void }) => void);
+    listen(port: number, host: string, ready: () => void): this;
+    address(): { port: number };
+    close(): void;
+  }
+  export interface ParsedKey {
+    verify(data: Buffer, signature: Buffer, hashAlgo?: string): boolean;
+    getPublicSSH(): Buffer;
+  }
+  export const utils: { parseKey(text: string): ParsedKey | Error };
+}
