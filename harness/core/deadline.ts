@@ -81,3 +81,11 @@ export async function orAborted<T>(signal: AbortSignal, work: T | Promise<T>): P
     signal.removeEventListener("abort", stop);
   }
 }
+
+/** Yields at once and then every `period` until `signal` aborts: the beat of a live display. */
+export async function* ticks(period: Duration, signal: AbortSignal): AsyncGenerator<void> {
+  while (!signal.aborted) {
+    yield;
+    await pause(period, signal);
+  }
+}

@@ -1,0 +1,85 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { KpiError } from "../core/errors.ts";
+import type { Plan } from "../core/plan.ts";
+
+/** What is remembered of a cluster between commands. */
+export interface ClusterState {
+  readonly plan: Plan;
+  /** The spec's path as given, and why it was taken. */
+  readonly spec: string;
+  /** `ready` after a passed `up`; `kept` after a failed one with --keep; `making` while an `up` runs or after it was killed. */
+  readonly phase: "making" | "ready" | "kept";
+  readonly run: string;
+  /** Content key of the image its disks are clones of. */
+  readonly image: string;
+  /** Digest of all that was applied, secrets apart: a change of it means a change of the cluster. */
+  readonly applied: string;
+  readonly since: string;
+}
+
+/** A cluster's own directory and what lies in it. Directories 0700, files 0600. */
+export class ClusterDir {
+  readonly dir: string;
+  readonly labDir: string;
+
+  constructor(
+    readonly stateDir: string,
+    readonly name: string,
+  ) {
+    this.dir = join(stateDir, "clusters", name);
+    this.labDir = join(stateDir, "labs", name);
+  }
+
+  /** A path below it; its parent directory is made. */
+  path(...parts: string[]): string {
+    const path = join(this.dir, ...parts);
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    return path;
+  }
+
+  get lockPath(): string {
+    return join(this.stateDir, "locks", `${this.name}.lock`);
+  }
+
+  get runsDir(): string {
+    return join(this.stateDir, "runs");
+  }
+
+  read(): ClusterState | undefined {
+    const path = join(this.dir, "cluster.json");
+    if (!existsSync(path)) return undefined;
+    try {
+      return JSON.parse(readFileSync(path, "utf8")) as ClusterState;
+    } catch (cause) {
+      throw new KpiError("host", `${path} cannot be read`, {
+        hint: `remove the cluster with: kpi down ${this.name}`,
+        cause,
+      });
+    }
+  }
+
+  write(state: ClusterState): void {
+    writeWhole(this.path("cluster.json"), `${JSON.stringify(state, null, 2)}\n`);
+  }
+
+  remove(): void {
+    rmSync(this.dir, { recursive: true, force: true });
+  }
+}
+
+/** Writes a file for its owner only, whole or not at all. */
+export function writeWhole(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  writeFileSync(`${path}.part`, text, { mode: 0o600 });
+  renameSync(`${path}.part`, path);
+}
+
+/** The clusters that this state directory knows, by name. */
+export function clusterNames(stateDir: string): string[] {
+  try {
+    return readdirSync(join(stateDir, "clusters")).sort();
+  } catch {
+    return [];
+  }
+}

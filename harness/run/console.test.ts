@@ -1,0 +1,39 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { followConsoles, parseVerdict, plainLine } from "./console.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "console-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+const verdict = '{"kpi":1,"node":"n1","step":"dns","ok":false,"detail":"no answer","wall":1700000000.5,"mono":31.2}';
+
+describe("parseVerdict", () => {
+  test("reads the line that a node writes, also behind other output", () => {
+    const seen = parseVerdict(`[   31.2] x KPI-VERDICT ${verdict}`);
+    expect(seen).toEqual({ node: "n1", step: "dns", ok: false, detail: "no answer", wall: 1700000000.5, mono: 31.2 });
+  });
+
+  test("anything else is an ordinary line", () => {
+    for (const line of ["Debian GNU/Linux 13", "KPI-VERDICT {", 'KPI-VERDICT {"node":1}'])
+      expect(parseVerdict(line)).toBeUndefined();
+  });
+});
+
+test("plainLine drops what drives a terminal", () => {
+  expect(plainLine("\x1b[2J\x1b[01;01H[\x1b[0;32m  OK  \x1b[0m] Started k3s.\r")).toBe("[  OK  ] Started k3s.");
+});
+
+test("followConsoles hands over every line once, also of a file that appears later", async () => {
+  const seen: string[] = [];
+  const both = Promise.withResolvers<void>();
+  appendFileSync(join(dir, "a.log"), "early\n");
+  using _follower = followConsoles(dir, ["a", "b"], (node, line) => {
+    seen.push(`${node}: ${line}`);
+    if (seen.length === 3) both.resolve();
+  });
+  appendFileSync(join(dir, "a.log"), "late\n");
+  appendFileSync(join(dir, "b.log"), `KPI-VERDICT ${verdict}\n`);
+  await both.promise;
+  expect(seen.sort()).toEqual(["a: early", "a: late", `b: KPI-VERDICT ${verdict}`]);
+});

@@ -1,0 +1,72 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Host } from "../core/plan.ts";
+import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
+
+/** What is about to be made, said before it is made, so that it can be unmade when its maker dies. */
+export type Intent =
+  | { readonly kind: "cluster"; readonly cluster: string; readonly host: Host }
+  | { readonly kind: "path"; readonly path: string };
+
+export interface JournalEntry {
+  readonly id: string;
+  readonly at: string;
+  readonly owner: Owner;
+  readonly intent: Intent;
+}
+
+/** An intent of this process that is on disk. Settle it when the thing is finished and may stay, or is gone. */
+export interface Declared extends Disposable {
+  settle(): void;
+}
+
+const journalDir = (state: string) => join(state, "journal");
+
+/** Writes the intent, whole or not at all, before anything of it exists. */
+export function declare(state: string, intent: Intent): Declared {
+  const dir = journalDir(state);
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const owner = thisOwner();
+  const id = `${owner.pid}-${owner.start}-${crypto.randomUUID().slice(0, 8)}`;
+  const path = join(dir, `${id}.json`);
+  const entry: JournalEntry = { id, at: new Date().toISOString(), owner, intent };
+  writeFileSync(`${path}.part`, JSON.stringify(entry), { mode: 0o600 });
+  renameSync(`${path}.part`, path);
+  const settle = () => rmSync(path, { force: true });
+  return { settle, [Symbol.dispose]: settle };
+}
+
+/** The entries whose maker is dead: what it was making is to be unmade. Torn files (a death while declaring) are removed: nothing had been made. */
+export function orphans(state: string): JournalEntry[] {
+  const dir = journalDir(state);
+  return list(dir).flatMap((name) => {
+    const path = join(dir, name);
+    const entry = name.endsWith(".json") ? readEntry(path) : undefined;
+    if (entry !== undefined) return isAlive(entry.owner) ? [] : [entry];
+    const pid = Number(name.split("-")[0]);
+    const start = Number(name.split("-")[1]);
+    if (!isAlive({ pid, start, command: "" })) rmSync(path, { force: true });
+    return [];
+  });
+}
+
+/** Removes a dead maker's entry after what it declared has been unmade. */
+export function forget(state: string, entry: JournalEntry): void {
+  rmSync(join(journalDir(state), `${entry.id}.json`), { force: true });
+}
+
+function list(dir: string): string[] {
+  try {
+    return readdirSync(dir).sort();
+  } catch {
+    return [];
+  }
+}
+
+function readEntry(path: string): JournalEntry | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as JournalEntry;
+  } catch {
+    return undefined;
+  }
+}
