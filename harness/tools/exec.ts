@@ -132,6 +132,15 @@ export function start(command: string, args: readonly string[], options: RunOpti
   return { pid: child.pid ?? -1, done, stop, [Symbol.asyncDispose]: stop };
 }
 
+/** Hands the terminal to a program until it ends, for a person to talk to it; gives its exit code. */
+export async function attach(command: string, args: readonly string[], env: Record<string, string> = {}): Promise<number> {
+  const result = await execa(command, args, { env, stdio: "inherit", reject: false });
+  if (result.exitCode === undefined && result.signal === undefined) {
+    throw new KpiError("command", `${command} could not be started (${result.code ?? "unknown"})`, { command: shellQuote([command, ...args]) });
+  }
+  return result.exitCode ?? 1;
+}
+
 /** setpriv ties unshare's life to ours, unshare ties the new init's life to its own, and the kernel ends the rest with the init. */
 function confine(command: string, args: readonly string[]): [string, string[]] {
   const unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--", command, ...args];

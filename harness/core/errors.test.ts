@@ -1,0 +1,37 @@
+import { expect, test } from "bun:test";
+import { errorJson, exitCode, KpiError, renderError } from "./errors.ts";
+
+const error = new KpiError("deadline", "install: k3s on n1 did not become active", {
+  details: ["waited 4m00s, 37 attempts; last saw: activating"],
+  command: "ssh n1 true",
+  hint: "see its journal",
+  evidence: ["runs/x/n1/journal.log"],
+});
+
+test("an error is one sentence, then one line a field", () => {
+  expect(renderError(error)).toBe(
+    [
+      "install: k3s on n1 did not become active",
+      "  waited 4m00s, 37 attempts; last saw: activating",
+      "  command: ssh n1 true",
+      "  hint: see its journal",
+      "  evidence: runs/x/n1/journal.log",
+    ].join("\n"),
+  );
+});
+
+test("anything else is a bug and shows its stack", () => {
+  expect(renderError(new TypeError("x is undefined"))).toMatch(/^bug: TypeError: x is undefined\n\s+at /);
+});
+
+test("json has the same fields", () => {
+  expect(errorJson(error)).toMatchObject({ kind: "deadline", hint: "see its journal", evidence: ["runs/x/n1/journal.log"] });
+});
+
+test("exit codes: bad input 2, interrupt 130, else 1", () => {
+  expect([new KpiError("spec", ""), new KpiError("interrupted", ""), error, new Error()].map(exitCode)).toEqual([2, 130, 1, 1]);
+});
+
+test("with() adds evidence and keeps the rest", () => {
+  expect(error.with({ evidence: ["more.log"] })).toMatchObject({ what: error.what, hint: error.hint, evidence: ["runs/x/n1/journal.log", "more.log"] });
+});
