@@ -3,6 +3,9 @@ import { type DocumentPath, type Fault, quote } from "./fault.ts";
 import { nearest } from "./nearest.ts";
 import { keyPosition, nodeAt, plain, type YamlNode } from "./yaml.ts";
 
+/** A subschema that only adds `required` to what is stated elsewhere is fine, and so is "a mapping or nothing". */
+const loose = { strictTypes: false, strictRequired: false };
+
 /** A compiled JSON schema. */
 export interface Schema {
   /** Every fault of the document, each once, with its position. */
@@ -14,7 +17,7 @@ export interface Schema {
  * ..."): editors and our messages both show it. `oneOf` with `discriminator` reports only the branch that was meant.
  */
 export function compileSchema(schema: AnySchemaObject): Schema {
-  const ajv = new Ajv({ allErrors: true, verbose: true, strict: true, strictRequired: false, discriminator: true });
+  const ajv = new Ajv({ allErrors: true, verbose: true, strict: true, ...loose, discriminator: true });
   ajv.addVocabulary(["errorMessage"]);
   const validate = ajv.compile(schema);
   return {

@@ -155,7 +155,6 @@ class Conversion {
     for (const pair of pairs) {
       const key = pair.key as Node;
       const name = this.key(key, path);
-      if (name === undefined) continue;
       const first = entries.get(name);
       if (first !== undefined) {
         const place = `${first.at.line}:${first.at.col}`;
@@ -171,18 +170,19 @@ class Conversion {
     return entries;
   }
 
-  /** The key's text; undefined, and a fault, when it is none. */
-  private key(key: Node, path: DocumentPath): string | undefined {
-    const name = isScalar(key) ? String(key.value) : "";
-    if (!isScalar(key)) this.fault(key, path, "has a key that is not text", "plain text as key");
-    else if (name === "<<") this.fault(key, [...path, name], "is a merge key", "the keys written out");
-    else if (typeof key.value !== "string") {
-      this.fault(key, [...path, name], `has ${quote(this.source(key))} as key, which is not text`, "a key in quotes");
-    } else {
-      this.checkTrap(key, [...path, name]);
+  /** The key's text. A key that is no text is a fault and goes by what is written, so that what stands under it is checked too. */
+  private key(key: Node, path: DocumentPath): string {
+    if (!isScalar(key)) {
+      const [start = 0, end = start] = key.range ?? [];
+      const name = this.text.slice(start, end);
+      this.fault(key, [...path, name], "is a key that is not text", "plain text as key");
       return name;
     }
-    return undefined;
+    const name = typeof key.value === "string" ? key.value : this.source(key);
+    if (name === "<<") this.fault(key, [...path, name], "is a merge key", "the keys written out");
+    else if (typeof key.value === "string") this.checkTrap(key, [...path, name]);
+    else this.fault(key, [...path, name], `is a key that is ${valueKind(key.value)}`, "a key in quotes");
+    return name;
   }
 
   private checkTrap(node: Scalar, path: DocumentPath): void {
@@ -195,6 +195,10 @@ class Conversion {
   private source(node: Scalar): string {
     return node.range ? this.text.slice(node.range[0], node.range[1]) : String(node.value);
   }
+}
+
+function valueKind(value: unknown): string {
+  return value === null ? "empty" : `a ${typeof value}`;
 }
 
 /** The same as plain values, as JSON would give them; keys such as `__proto__` stay ordinary keys. */
