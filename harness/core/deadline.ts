@@ -71,6 +71,7 @@ function pause(duration: Duration, signal: AbortSignal): Promise<void> {
 
 /** Waits for `work` unless `signal` aborts first; then its reason is thrown and the work's outcome is ignored. */
 export async function orAborted<T>(signal: AbortSignal, work: T | Promise<T>): Promise<T> {
+  if (work instanceof Promise) work.catch(() => {}); // nobody else listens when the signal is aborted already
   signal.throwIfAborted();
   const { promise, reject } = Promise.withResolvers<never>();
   const stop = () => reject(signal.reason);

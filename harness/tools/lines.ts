@@ -1,12 +1,15 @@
 import { StringDecoder } from "node:string_decoder";
 
-/** Cuts a byte stream into lines as it comes, whole UTF-8 characters only, and keeps the whole text. */
+/** Cuts a byte stream into lines as it comes, whole UTF-8 characters only, and keeps the whole text unless told not to. */
 export class LineReader {
   private readonly decoder = new StringDecoder("utf8");
   private readonly texts: string[] = [];
   private rest = "";
 
-  constructor(private readonly onLine: (line: string) => void) {}
+  constructor(
+    private readonly onLine: (line: string) => void,
+    private readonly keep = true,
+  ) {}
 
   push(chunk: Uint8Array): void {
     this.take(this.decoder.write(Buffer.from(chunk)));
@@ -21,7 +24,7 @@ export class LineReader {
   }
 
   private take(text: string): void {
-    this.texts.push(text);
+    if (this.keep) this.texts.push(text);
     const lines = (this.rest + text).split("\n");
     this.rest = lines.pop() ?? "";
     for (const line of lines) this.onLine(line);
