@@ -1,0 +1,296 @@
+#!/usr/bin/env bash
+# node.sh [--wait]: turns a freshly booted machine into a k3s node, or says why not.
+#
+# Order is the point: the network must be as planned and the resolver must answer before anything of k3s is fetched,
+# because certificates and the API server bind to what they find then. Every step ends in one line of JSON, the verdict,
+# in /var/log/kpi/verdict.ndjson and on the serial console. By hand: `sudo bash /etc/kpi/node.sh`, as often as you like.
+#
+# Reads /etc/kpi/{node.env,config.yaml,unit}. KPI_ROOT is a prefix for every path (tests). Forks little: an emulated
+# machine pays for each process.
+set -euo pipefail
+export LC_ALL=C
+umask 077
+
+root=${KPI_ROOT-}
+etc=$root/etc/kpi
+run=$root/run/kpi
+verdicts=$root/var/log/kpi/verdict.ndjson
+done_mark=$root/var/lib/kpi/done
+console=${KPI_CONSOLE-/dev/ttyS0}
+config=$root/etc/rancher/k3s/config.yaml
+binary=$root/usr/local/bin/k3s
+images_dir=$root/var/lib/rancher/k3s/agent/images
+step=start
+
+# ---- saying what happened ----------------------------------------------------------------------------------------------
+
+# json TEXT: sets `quoted` to the text as a JSON string, in one line.
+json() {
+  local text=${1//[$'\001'-$'\037']/ }
+  text=${text//\\/\\\\}
+  quoted=\"${text//\"/\\\"}\"
+}
+
+# verdict true|false DETAIL, for the current step. Times are the guest's own: wall clock and seconds since boot.
+verdict() {
+  local quoted mono _ line
+  json "$2"
+  read -r mono _ < /proc/uptime
+  line="{\"kpi\":1,\"node\":\"$NODE\",\"step\":\"$step\",\"ok\":$1,\"detail\":$quoted,\"wall\":$EPOCHREALTIME,\"mono\":$mono}"
+  printf '%s\n' "$line" >> "$verdicts"
+  # The leading newline parts it from whatever a kernel message or a login prompt left on the line.
+  if [[ -n $console && -w $console ]]; then printf '\nKPI-VERDICT %s\n' "$line" > "$console" || true; fi
+}
+
+pass() { verdict true "$1"; }
+
+fail() {
+  verdict false "$1"
+  printf 'node.sh: %s: %s\n' "$step" "$1" >&2
+  exit 1
+}
+
+# A pause that forks nothing: reading from a pipe that nobody writes to.
+exec {never}<> <(:)
+pause() { read -rt "$1" -u "$never" || true; }
+
+# ---- the gate ----------------------------------------------------------------------------------------------------------
+# Each check sets `why` and fails, or sets `seen`. `hold` repeats one until it holds or the gate's time is over.
+
+hold() {
+  local wait=0.1
+  until "$1"; do
+    ((SECONDS < GATE_SECONDS)) || fail "$why"
+    pause "$wait"
+    wait=0.5
+  done
+  pass "$seen"
+}
+
+check_interface() {
+  local mac state device
+  if ! read -r mac < "/sys/class/net/$INTERFACE/address"; then
+    why="no interface $INTERFACE; there are:"
+    for device in /sys/class/net/*; do
+      read -r mac < "$device/address" || continue
+      why+=" ${device##*/} ($mac)"
+    done
+    return 1
+  fi 2>/dev/null
+  why="$INTERFACE has MAC address $mac, planned $MAC"
+  [[ $mac == "$MAC" ]] || return 1
+  read -r state < "/sys/class/net/$INTERFACE/operstate"
+  why="$INTERFACE is $state, not up"
+  [[ $state == up ]] || return 1
+  seen="$INTERFACE up, $mac"
+}
+
+# The planned address and no other: a second one, from DHCP or an image, is what k3s might bind to.
+check_address() {
+  local device family cidr _ found=()
+  while read -r _ device family cidr _; do
+    if [[ $family == inet ]]; then found+=("$cidr on ${device%:}"); fi
+  done < <(ip -4 -oneline address show scope global)
+  why="planned $ADDRESS on $INTERFACE only, found ${found[*]-no global IPv4 address}"
+  [[ ${#found[@]} == 1 && ${found[0]} == "$ADDRESS on $INTERFACE" ]] || return 1
+  seen=${found[0]}
+}
+
+check_route() {
+  local routes
+  mapfile -t routes < <(ip -4 route show default)
+  why="planned a default route via $GATEWAY on $INTERFACE, found ${routes[*]-none}"
+  [[ ${#routes[@]} == 1 && "${routes[0]} " == "default via $GATEWAY dev $INTERFACE "* ]] || return 1
+  seen=${routes[0]% }
+}
+
+# Every required name, through the configured resolver: `getent -s dns` does not read /etc/hosts.
+check_dns() {
+  local name line
+  seen="resolver $RESOLVERS answered:"
+  for name in $NAMES; do
+    if ! line=$(RES_OPTIONS='timeout:2 attempts:1' getent -s dns ahostsv4 "$name"); then
+      why="resolver $RESOLVERS did not answer for $name within $GATE_SECONDS s"
+      ((SECONDS < GATE_SECONDS)) || explain_dns "$name"
+      return 1
+    fi
+    seen+=" $name is ${line%%[[:space:]]*}"
+  done
+}
+
+# Only once, at the end: what systemd-resolved has to say about it.
+explain_dns() {
+  local said
+  said=$(timeout 5 resolvectl query --legend=no "$1" 2>&1) || true
+  [[ -z $said ]] || why+=" (${said##*$'\n'})"
+}
+
+# A name in /etc/hosts would be answered by systemd-resolved too, without any resolver behind it.
+refuse_pinned_names() {
+  local words name
+  while read -r -a words; do
+    [[ ${words[0]-} != \#* ]] || continue
+    for name in $NAMES; do
+      [[ " ${words[*]:1} " != *" $name "* ]] || fail "$name is pinned in /etc/hosts, so the resolver $RESOLVERS is not proven"
+    done
+  done < "$root/etc/hosts"
+}
+
+gate() {
+  SECONDS=0
+  step=interface && hold check_interface
+  step=address && hold check_address
+  step=route && hold check_route
+  step=dns
+  refuse_pinned_names
+  hold check_dns
+}
+
+# ---- artefacts ---------------------------------------------------------------------------------------------------------
+
+# fetch NAME URL SHA256 FILE: downloads with resume, verifies, and leaves FILE only when its hash is right.
+# Says why not on its standard output, for whoever runs it in the background.
+fetch() {
+  local name=$1 url=$2 want=$3 file=$4 got attempt error=
+  for attempt in 1 2 3 4 5; do
+    # A stalled transfer is given up after 30 s; the next one goes on where it ended.
+    if error=$(curl -fsSL --connect-timeout 10 --speed-limit 1024 --speed-time 30 -C - -o "$file.part" "$url" 2>&1); then
+      got=$(sha256sum < "$file.part")
+      if [[ ${got%% *} == "$want" ]]; then
+        mv "$file.part" "$file"
+        return 0
+      fi
+      rm -f "$file.part"
+      echo "$name from $url: expected sha256 $want, got ${got%% *}"
+      return 1
+    fi
+    pause "$attempt"
+  done
+  rm -f "$file.part"
+  echo "$name from $url: not fetched in 5 attempts: ${error##*$'\n'}"
+  return 1
+}
+
+artefacts() {
+  step=artefact
+  local stage=$root/var/lib/kpi/stage said pid pids=() ok=true images=${IMAGES_URL##*/}
+  rm -rf "$stage"
+  mkdir -p "$stage"
+  # Side by side: while one waits for the network the other is hashed.
+  fetch binary "$BINARY_URL" "$BINARY_SHA256" "$stage/binary" > "$stage/said.binary" & pids+=($!)
+  fetch images "$IMAGES_URL" "$IMAGES_SHA256" "$stage/images" > "$stage/said.images" & pids+=($!)
+  for pid in "${pids[@]}"; do wait "$pid" || ok=false; done
+  if [[ $ok == false ]]; then
+    said=$(cat "$stage"/said.*)
+    rm -rf "$stage"
+    fail "${said//$'\n'/; }"
+  fi
+  pass "binary sha256 $BINARY_SHA256, images sha256 $IMAGES_SHA256"
+
+  step=install
+  mkdir -p "${binary%/*}" "$images_dir" "${config%/*}" "$root/etc/systemd/system" "$root/etc/sysctl.d"
+  chmod 755 "$stage/binary"
+  mv "$stage/binary" "$binary"
+  mv "$stage/images" "$images_dir/$images"
+  rm -rf "$stage"
+}
+
+# ---- k3s ---------------------------------------------------------------------------------------------------------------
+
+if_server() { [[ $ROLE == server ]]; }
+
+install_unit() {
+  unit=k3s
+  if_server || unit=k3s-agent
+  ln -sfn k3s "${binary%/*}/kubectl"
+  install -m 600 "$etc/config.yaml" "$config"
+  install -m 644 "$etc/unit" "$root/etc/systemd/system/$unit.service"
+  printf 'net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n' > "$root/etc/sysctl.d/90-kpi.conf"
+  modprobe -a overlay br_netfilter vxlan || true
+  echo 1 > /proc/sys/net/ipv4/ip_forward
+  echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
+  systemctl daemon-reload
+  systemctl --quiet enable "$unit"
+  pass "$VERSION as $unit.service"
+}
+
+# `systemctl start` returns at the unit's first success or failure, so nothing is polled; `timeout` is the bound.
+start_unit() {
+  step=service
+  local failures=0 left code state
+  SECONDS=0
+  while left=$((START_SECONDS - SECONDS)) && ((left > 0)); do
+    code=0
+    timeout "$left" systemctl start "$unit" 2>/dev/null || code=$?
+    ((code != 0)) || { pass "$unit active after ${SECONDS} s" && return; }
+    ((code == 124)) || ((++failures < 3)) || break
+  done
+  state=$(systemctl show "$unit" -p ActiveState -p SubState -p Result -p ExecMainStatus --value)
+  fail "$unit did not become active in $SECONDS s, $failures failed starts: ${state//$'\n'/ }; journal: $(last_words)"
+}
+
+# What the unit said last, without the token should it ever be in there.
+last_words() {
+  local token line
+  line=$(journalctl -u "$unit" -n 3 -o cat --no-pager 2>/dev/null || true)
+  token=$(sed -n 's/^"\{0,1\}token"\{0,1\}: "\{0,1\}\([A-Za-z0-9]*\).*/\1/p' "$etc/config.yaml")
+  [[ -z $token ]] || line=${line//"$token"/***}
+  printf '%s' "${line:0:600}"
+}
+
+# credential FILE KEY: a field of a kubeconfig as a file, which it either names or holds in base64.
+credential() {
+  local line
+  line=$(grep -m1 -E "^ *$2(-data)?: " "$1") || return 1
+  case $line in
+    *-data:*) mkdir -p "$run/tls" && base64 -d <<< "${line#*: }" > "$run/tls/$2" && echo "$run/tls/$2" ;;
+    *) echo "${line#*: }" ;;
+  esac
+}
+
+# The API is asked once and then tells by itself: one open watch costs less than a kubectl of 100 MB every second.
+await_ready() {
+  step=ready
+  local kubeconfig=$root/etc/rancher/k3s/k3s.yaml url ca cert key events watch left
+  if_server || kubeconfig=$root/var/lib/rancher/k3s/agent/kubelet.kubeconfig
+  SECONDS=0
+  while left=$((START_SECONDS - SECONDS)) && ((left > 0)); do
+    if [[ -r $kubeconfig ]] && url=$(sed -n 's/^ *server: *//p' "$kubeconfig") && ca=$(credential "$kubeconfig" certificate-authority) &&
+      cert=$(credential "$kubeconfig" client-certificate) && key=$(credential "$kubeconfig" client-key); then
+      exec {events}< <(exec curl -fsN --max-time "$left" --cacert "$ca" --cert "$cert" --key "$key" \
+        "$url/api/v1/nodes?watch=1&fieldSelector=metadata.name%3D$NODE" 2>/dev/null)
+      watch=$!
+      if grep -qm1 '"type":"Ready","status":"True"' <&"$events"; then
+        kill "$watch" 2>/dev/null || true
+        pass "$NODE is Ready after ${SECONDS} s"
+        return
+      fi
+      exec {events}<&-
+    fi
+    pause 2
+  done
+  fail "$NODE did not become Ready in $SECONDS s"
+}
+
+# ---- once a boot, whoever comes first ----------------------------------------------------------------------------------
+
+main() {
+  # A node that was installed from these very settings before has nothing to do: systemd starts its k3s at boot.
+  [[ ! -e $done_mark || $(< "$done_mark") != "$(< "$etc/node.env")" ]] || return 0
+  gate
+  artefacts
+  install_unit
+  start_unit
+  await_ready
+  mkdir -p "${done_mark%/*}"
+  cp "$etc/node.env" "$done_mark"
+}
+
+mkdir -p "$run" "${verdicts%/*}"
+exec {lock}> "$run/lock"
+flock "$lock"
+if [[ ${1-} == --wait && -e $run/result ]]; then exit "$(< "$run/result")"; fi
+trap 'code=$?; rm -rf "$run/tls"; echo "$code" > "$run/result"' EXIT
+# shellcheck source=/dev/null
+. "$etc/node.env"
+main
