@@ -1,0 +1,58 @@
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { notYet, until } from "../core/deadline.ts";
+import { milliseconds, seconds } from "../core/duration.ts";
+import { checkLabDir, labLayout } from "./layout.ts";
+import { findInit, identify, isSame, type LabIdentity, labProcesses, processesIn } from "./process.ts";
+
+/**
+ * Ends the lab in this directory, whatever state it is in, and removes the directory. Does nothing when there is none.
+ * Guests are not shut down but killed, with everything else. Not abortable: it is what an abort leads to.
+ */
+export async function destroyLab(dir: string): Promise<void> {
+  checkLabDir(dir);
+  await stopLab(dir);
+  rmSync(dir, { recursive: true, force: true });
+}
+
+/** Ends it and keeps its files. Resolves when the kernel has removed the last process of its namespaces. */
+export async function stopLab(dir: string): Promise<void> {
+  const noted = readIdentity(dir);
+  const running = noted !== undefined && isSame(noted) ? noted : undefined;
+  const inits = new Map([running, findInit(dir)].flatMap((found) => (found === undefined ? [] : [[found.pid, found]])));
+  await until(
+    `the processes of lab ${dir} do not end`,
+    seconds(30),
+    () => {
+      // A launcher may have made an init since the last look, so look again each time.
+      const launchers = labProcesses().filter((found) => found.dir === dir);
+      for (const { pid } of launchers) {
+        const identity = identify(pid);
+        if (identity !== undefined && identity.namespaces.pid !== ours) inits.set(pid, identity);
+      }
+      const left = new Set([...launchers.map(({ pid }) => pid), ...[...inits.values()].flatMap(processesIn)]);
+      for (const pid of left) kill(pid);
+      if (left.size > 0) notYet(`${left.size} processes`);
+    },
+    { every: milliseconds(20), hint: "a process in state D holds it; see ps" },
+  );
+}
+
+const ours = identify(process.pid)?.namespaces.pid;
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, "SIGKILL");
+  } catch {
+    // gone already
+  }
+}
+
+function readIdentity(dir: string): LabIdentity | undefined {
+  const path = labLayout(dir).running;
+  if (!existsSync(path)) return undefined;
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as LabIdentity;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,61 @@
+#!/bin/bash
+# A lab's launcher and its PID 1. Called by lab.ts as
+#
+#   init.sh kpi-lab:DIR BUN [ADDRESS...]
+#
+# The first argument also names the lab in the process list: that is how a lab whose files are half written or gone is
+# still found. On the host it opens new mount, network and PID namespaces and calls itself again as their init. As init
+# it builds the lab's world, starts its daemons and ends when the first of them does; the kernel then removes the rest:
+# guests, bridge, mounts. DIR holds the lab's files; ADDRESS... are resolvers which the lab owns (in CIDR notation).
+set -euo pipefail
+umask 077
+dir=${1#kpi-lab:}
+bun=$2
+here=$(dirname "$0")
+
+if [[ $$ -ne 1 ]]; then
+  cd /
+  exec </dev/null >>"$dir/lab.log" 2>&1
+  exec 9</proc/self/ns/net # the way back to the host's network, for the gateway's listener only
+  exec unshare --mount --net --pid --fork --mount-proc --kill-child=KILL -- "$BASH" "$0" "$@"
+fi
+
+# Fixed paths inside, the lab's own directories behind them: a saved domain means the same in every lab.
+mount --bind "$dir/etc" /etc/libvirt
+mount --bind "$dir/lib" /var/lib/libvirt
+mount --bind "$dir/cache" /var/cache/libvirt
+mount --bind "$dir/log" /var/log/libvirt
+for share in "$dir"/shares/*; do # links to directories of the host, read-only inside under the link's name
+  [[ -e $share ]] || continue
+  inside=/var/lib/libvirt/shares/$(basename "$share")
+  mkdir -p "$inside"
+  mount --bind "$(readlink -f "$share")" "$inside"
+  mount -o remount,bind,ro "$inside"
+done
+mount -t tmpfs -o mode=755,size=64m tmpfs /run
+mkdir -p /run/libvirt /run/tmp
+mount --bind "$dir/run" /run/libvirt
+mount -t sysfs sysfs /sys # this network's devices instead of the host's, and no control groups
+
+# A network of its own. It has no uplink, so guests have no way out whatever they are told to route.
+echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null || true
+echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 2>/dev/null || true
+echo 1 >/proc/sys/net/ipv4/ip_forward
+ip link set lo up
+for address in "${@:3}"; do
+  ip address add "$address" dev lo
+done
+
+# One line a daemon; descriptor 9 goes to the gateway alone.
+declare -A daemons
+libvirtd --config /etc/libvirt/libvirtd.conf 9<&- &
+daemons[$!]=libvirtd
+dnsmasq --keep-in-foreground --conf-file=/etc/libvirt/dnsmasq.conf 9<&- &
+daemons[$!]=dnsmasq
+"$bun" --smol "$here/gateway.ts" "$dir" 9 &
+daemons[$!]=gateway
+exec 9<&-
+
+code=0
+wait -n -p ended || code=$?
+echo "init: ${daemons[$ended]} ended with exit code $code, so the lab ends"

@@ -1,0 +1,157 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, join } from "node:path";
+import { KpiError } from "../core/errors.ts";
+import { type CommandResult, run, type RunOptions } from "../tools/exec.ts";
+import type { Proxy } from "../tools/tunnel.ts";
+import type { LabOptions, LabRecord } from "./config.ts";
+import { destroyLab } from "./destroy.ts";
+import { checkLabDir, labLayout, type LabPath } from "./layout.ts";
+import { prepareLab } from "./prepare.ts";
+import { isSame, type LabIdentity, labProcesses } from "./process.ts";
+import { launch } from "./launch.ts";
+
+export type { LabNetwork, LabOptions } from "./config.ts";
+export { destroyLab, stopLab } from "./destroy.ts";
+export type { LabPath } from "./layout.ts";
+
+/** A lab that is up. Disposing it destroys it; forgetting it leaves it running. */
+export interface RunningLab extends AsyncDisposable {
+  readonly name: string;
+  readonly dir: string;
+  /** Its init, as the host numbers it. */
+  readonly pid: number;
+  /** Of its libvirtd; works for virsh and for Terraform, on this machine, as this user. */
+  readonly uri: string;
+  /** The way to its guests. */
+  readonly proxy: Proxy;
+  readonly poolDir: LabPath;
+  readonly bootDir: LabPath;
+  readonly consoleDir: LabPath;
+  /** Where its daemons log; the first is the one to look at. */
+  readonly logs: readonly string[];
+  /** Runs a program inside all of its namespaces; it dies with the lab, and with an abort or timeout. */
+  enter(command: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /** Kills everything in it and removes its directory. */
+  destroy(): Promise<void>;
+}
+
+/**
+ * Starts a lab and resolves when libvirtd, its network, resolver, file server and proxy answer. Throws a `host` error
+ * when this machine cannot hold it. When it fails or is aborted, all that was made is unmade and the first error thrown.
+ */
+export async function startLab(options: LabOptions): Promise<RunningLab> {
+  checkLabDir(options.dir);
+  if ((await openLab(options.dir)) !== undefined) {
+    throw new KpiError("host", `lab ${options.name} is running already`, {
+      got: options.dir,
+      hint: "kpi down removes it",
+    });
+  }
+  await destroyLab(options.dir);
+  try {
+    prepareLab(options);
+    const identity = await launch(options);
+    return new Lab(options.dir, readRecord(options.dir), identity);
+  } catch (error) {
+    await destroyLab(options.dir).catch(() => {}); // the first error is the one that counts; reap tries again
+    throw error;
+  }
+}
+
+/** The lab in this directory if it is up, and undefined if it is not: dead, half made, or no lab at all. */
+export async function openLab(dir: string): Promise<RunningLab | undefined> {
+  const identity = readJson<LabIdentity>(labLayout(dir).running);
+  if (identity === undefined || !isSame(identity)) return undefined;
+  return new Lab(dir, readRecord(dir), identity);
+}
+
+/** A lab on disk or in the process list. `half`: processes run, but it never came up or its files are gone. */
+export interface FoundLab {
+  readonly name: string;
+  readonly dir: string;
+  readonly state: "running" | "half" | "dead";
+}
+
+/** Every lab below the state directory: those with files and those with processes only. */
+export function findLabs(stateDir: string): FoundLab[] {
+  const root = join(stateDir, "labs");
+  const alive = labProcesses()
+    .map((found) => found.dir)
+    .filter((dir) => dir.startsWith(`${root}/`));
+  const dirs = new Set([...listDir(root).map((name) => join(root, name)), ...alive]);
+  return [...dirs].sort().map((dir) => {
+    const identity = readJson<LabIdentity>(labLayout(dir).running);
+    const running = identity !== undefined && isSame(identity);
+    return { name: basename(dir), dir, state: running ? "running" : alive.includes(dir) ? "half" : "dead" };
+  });
+}
+
+class Lab implements RunningLab {
+  readonly name: string;
+  readonly pid: number;
+  readonly uri: string;
+  readonly proxy: Proxy;
+  readonly poolDir: LabPath;
+  readonly bootDir: LabPath;
+  readonly consoleDir: LabPath;
+  readonly logs: readonly string[];
+
+  constructor(
+    readonly dir: string,
+    record: LabRecord,
+    identity: LabIdentity,
+  ) {
+    const layout = labLayout(dir);
+    const port = readJson<{ port: number }>(layout.gateway)?.port;
+    if (port === undefined) throw new KpiError("host", `lab ${record.name} has no proxy`, { evidence: [layout.log] });
+    this.name = record.name;
+    this.pid = identity.pid;
+    this.uri = `qemu:///system?socket=${layout.socket}`;
+    const secret = readFileSync(layout.secret, "utf8").trim();
+    this.proxy = { host: "127.0.0.1", port, user: record.user, secret, secretFile: layout.secret };
+    this.poolDir = layout.pool;
+    this.bootDir = layout.boot;
+    this.consoleDir = layout.console;
+    this.logs = [layout.log, layout.libvirtLog, layout.dnsLog];
+  }
+
+  enter(command: string, args: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    const nsenter = ["--target", String(this.pid), "--mount", "--net", "--pid", "--wdns=/", "--"];
+    // nsenter passes no signals on; so its child asks the kernel to die with it.
+    return run("nsenter", [...nsenter, "setpriv", "--pdeathsig", "KILL", "--", command, ...args], options);
+  }
+
+  destroy(): Promise<void> {
+    return destroyLab(this.dir);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.destroy();
+  }
+}
+
+function readRecord(dir: string): LabRecord {
+  const record = readJson<LabRecord>(labLayout(dir).options);
+  if (record === undefined)
+    throw new KpiError("host", "the lab's own note is missing", {
+      got: labLayout(dir).options,
+      hint: "kpi reap removes what is left of it",
+    });
+  return record;
+}
+
+function readJson<T>(path: string): T | undefined {
+  try {
+    return JSON.parse(readFileSync(path, "utf8")) as T;
+  } catch {
+    return undefined;
+  }
+}
+
+function listDir(dir: string): string[] {
+  try {
+    return readdirSync(dir);
+  } catch {
+    return [];
+  }
+}

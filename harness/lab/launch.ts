@@ -1,0 +1,99 @@
+import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { notYet, until } from "../core/deadline.ts";
+import { milliseconds, seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import { run } from "../tools/exec.ts";
+import { type LabOptions, ownedResolvers } from "./config.ts";
+import { labLayout, type LabLayout } from "./layout.ts";
+import { searchPath } from "./prepare.ts";
+import { findInit, isSame, labMarker, type LabIdentity } from "./process.ts";
+
+/** Hang guard; a lab is up in about a second. */
+const startLimit = seconds(30);
+const script = join(import.meta.dir, "init.sh");
+
+/** Starts the init of a prepared lab, waits until all in it answers, and notes its identity. Does not clean up. */
+export async function launch(options: LabOptions): Promise<LabIdentity> {
+  const layout = labLayout(options.dir);
+  const { signal } = options;
+  const say = (what: string) => options.onProgress?.({ what: `lab: ${what}` });
+  say("opening namespaces");
+  await run(
+    "setsid",
+    [
+      "--fork",
+      "env",
+      "-i",
+      ...environment(layout),
+      script,
+      labMarker(options.dir),
+      process.execPath,
+      ...ownedResolvers(options.network),
+    ],
+    {
+      ...(signal === undefined ? {} : { signal }),
+      timeout: startLimit,
+    },
+  );
+  const waiting = { every: milliseconds(25), evidence: [layout.log], ...(signal === undefined ? {} : { signal }) };
+  const identity = await until(
+    "the lab's init did not start",
+    seconds(10),
+    () => findInit(options.dir) ?? notYet(lastLines(layout.log, 1) || "no process"),
+    waiting,
+  );
+  say("starting libvirtd");
+  await until("the lab did not come up", startLimit, (stop) => answer(layout, identity, options, stop), waiting);
+  writeFileSync(`${layout.running}.part`, JSON.stringify(identity), { mode: 0o600 });
+  renameSync(`${layout.running}.part`, layout.running);
+  say("up");
+  return identity;
+}
+
+/** Nothing of the user's environment goes in: no secrets, no proxies, no locale. */
+function environment(layout: LabLayout): string[] {
+  const drivers = join(layout.dir, "drivers");
+  return [
+    `PATH=${searchPath}`,
+    "HOME=/run/tmp",
+    "TMPDIR=/run/tmp",
+    "LANG=C.UTF-8",
+    "BUN_RUNTIME_TRANSPILER_CACHE_PATH=0",
+    ...(existsSync(drivers) ? [`LIBVIRT_DRIVER_DIR=${drivers}`] : []),
+  ];
+}
+
+/** One look at everything that must answer. A dead init ends the wait at once, with what it said last. */
+async function answer(
+  layout: LabLayout,
+  identity: LabIdentity,
+  { name, network }: LabOptions,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!isSame(identity)) {
+    throw new KpiError("host", `lab ${name} ended while it started`, {
+      details: [...lastLines(layout.log, 8).split("\n"), ...lastLines(layout.libvirtLog, 4).split("\n")].filter(
+        (line) => line !== "",
+      ),
+    });
+  }
+  if (!existsSync(layout.gateway)) notYet("gateway not listening");
+  if (!existsSync(layout.socket)) notYet("libvirtd not listening");
+  const uri = `qemu:///system?socket=${layout.socket}`;
+  const asked = { signal, timeout: seconds(20), accept: [0, 1] };
+  const { code, stdout, stderr } = await run("virsh", ["--quiet", "-c", uri, "net-list", "--name"], asked);
+  if (code !== 0) notYet(stderr.split("\n").at(-1) ?? "libvirtd does not answer");
+  if (stdout.split("\n").some((line) => line.trim() === network.name)) return;
+  throw new KpiError("host", `lab ${name}: libvirt did not start network ${network.name}`, {
+    details: lastLines(layout.libvirtLog, 8).split("\n"),
+  });
+}
+
+function lastLines(path: string, count: number): string {
+  try {
+    return readFileSync(path, "utf8").trim().split("\n").slice(-count).join("\n");
+  } catch {
+    return "";
+  }
+}
