@@ -1,0 +1,181 @@
+import { createReadStream, readdirSync } from "node:fs";
+import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { KpiError } from "../core/errors.ts";
+import { isAlive, thisOwner } from "../tools/owner.ts";
+import type { Supply } from "./lock.ts";
+
+/** One file of a finished supply. */
+export interface StoredFile {
+  /** Relative to the supply's directory. */
+  readonly path: string;
+  readonly sha256: string;
+  readonly size: number;
+  /** Milliseconds since 1970; with the size it tells at little cost that nobody has touched the file. */
+  readonly mtime: number;
+}
+
+/** `manifest.json` of a finished supply: what it is, and what it was made from. */
+export interface Manifest {
+  readonly name: string;
+  readonly version: string;
+  readonly key: string;
+  readonly source: "mirror" | "upstream" | "build";
+  /** For people: where it came from. */
+  readonly detail: string;
+  /** All that the key was computed from. */
+  readonly inputs: unknown;
+  readonly madeAt: string;
+  /** Milliseconds. */
+  readonly took: number;
+  readonly files: Readonly<Record<string, StoredFile>>;
+}
+
+export type Stored =
+  | { readonly state: "absent" }
+  | { readonly state: "damaged"; readonly what: string }
+  | { readonly state: "whole"; readonly manifest: Manifest };
+
+export const suppliesDir = (cache: string) => join(cache, "supplies");
+export const supplyDir = (cache: string, name: string) => join(suppliesDir(cache), name);
+
+/** Where a supply's content lies: the key stands for everything that decides the content. */
+export function contentDir(cache: string, supply: Supply, key: string): string {
+  return join(supplyDir(cache, supply.name), `${supply.version}-${key.slice(0, 16)}`);
+}
+
+/** Where the bytes of an unfinished download of it wait. */
+export const downloadDir = (cache: string, name: string) => join(supplyDir(cache, name), ".download");
+
+/** The SHA-256 of a file, in hexadecimal. */
+export async function sha256File(path: string): Promise<string> {
+  const hasher = new Bun.CryptoHasher("sha256");
+  for await (const chunk of createReadStream(path, { highWaterMark: 1 << 20 })) hasher.update(chunk as Uint8Array);
+  return hasher.digest("hex");
+}
+
+export const sha256Text = (text: string) => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+
+/**
+ * Looks at a supply's directory. By size and time only, unless `full`; where those differ, or with `full`, by hash. A
+ * copy of the cache, with new times but the same content, is whole.
+ */
+export async function readStored(dir: string, full = false): Promise<Stored> {
+  let manifest: Manifest;
+  try {
+    manifest = JSON.parse(await readFile(join(dir, "manifest.json"), "utf8")) as Manifest;
+  } catch (error) {
+    const absent = (error as NodeJS.ErrnoException).code === "ENOENT" && !(await exists(dir));
+    return absent ? { state: "absent" } : { state: "damaged", what: `${dir} has no readable manifest.json` };
+  }
+  for (const file of Object.values(manifest.files)) {
+    const path = join(dir, file.path);
+    const found = await stat(path).catch(() => undefined);
+    if (found === undefined) return { state: "damaged", what: `${path} is gone` };
+    if (found.size !== file.size)
+      return { state: "damaged", what: `${path} has ${found.size} bytes, not ${file.size}` };
+    if (!full && found.mtimeMs === file.mtime) continue;
+    if ((await sha256File(path)) !== file.sha256) {
+      return { state: "damaged", what: `${path} is not what was stored: its sha256 differs` };
+    }
+  }
+  return { state: "whole", manifest };
+}
+
+const exists = (path: string) =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+
+/** A directory for work in progress: `out` takes the files, `tmp` everything else. Removed when disposed of. */
+export interface Staging extends AsyncDisposable {
+  readonly dir: string;
+  readonly out: string;
+  readonly tmp: string;
+}
+
+/** Named after this process, so that a dead one's is told from a live one's. */
+export async function stage(cache: string, name: string): Promise<Staging> {
+  const { pid, start } = thisOwner();
+  const dir = join(supplyDir(cache, name), `.staging-${pid}-${start}-${crypto.randomUUID().slice(0, 8)}`);
+  const [out, tmp] = [join(dir, "out"), join(dir, "tmp")];
+  for (const path of [out, tmp]) await mkdir(path, { recursive: true, mode: 0o700 });
+  return { dir, out, tmp, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
+}
+
+/** Staging directories, of all supplies or of one, whose process is dead. Whoever gets them may remove them. */
+export function staleStaging(cache: string, name?: string): string[] {
+  const names = name === undefined ? list(suppliesDir(cache)) : [name];
+  return names.flatMap((each) =>
+    list(supplyDir(cache, each))
+      .filter((entry) => {
+        const [, pid, start] = /^\.staging-(\d+)-(\d+)-/.exec(entry) ?? [];
+        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start), command: "" });
+      })
+      .map((entry) => join(supplyDir(cache, each), entry)),
+  );
+}
+
+function list(dir: string): string[] {
+  try {
+    return readdirSync(dir).sort();
+  } catch {
+    return [];
+  }
+}
+
+/**
+ * Turns what lies in `staging.out` into the finished supply, in one step: hashes it, makes it read-only, puts placed files
+ * where they belong, writes the manifest, renames. Every file at the top counts, not only the promised ones.
+ */
+export async function commit(
+  staging: Staging,
+  dir: string,
+  supply: Supply,
+  about: Omit<Manifest, "name" | "version" | "files" | "madeAt">,
+): Promise<Manifest> {
+  const made = (await readdir(staging.out, { withFileTypes: true })).filter((entry) => entry.isFile());
+  const missing = supply.files.filter((file) => !made.some((entry) => entry.name === file));
+  if (missing.length > 0) {
+    throw new KpiError("contract", `${supply.name}: the ${about.source} yields no ${missing.join(", ")}`, {
+      expected: supply.files.join(", "),
+      got: made.map((entry) => entry.name).join(", ") || "nothing",
+    });
+  }
+  const files: Record<string, StoredFile> = {};
+  for (const { name } of made.filter((entry) => !entry.name.startsWith("."))) {
+    const path = await place(staging.out, name, supply.place?.[name] ?? ["."]);
+    const full = join(staging.out, path);
+    const { mode, size } = await stat(full);
+    await chmod(full, (mode & 0o111) === 0 ? 0o444 : 0o555);
+    files[name] = { path, sha256: await sha256File(full), size, mtime: (await stat(full)).mtimeMs };
+  }
+  const manifest: Manifest = {
+    name: supply.name,
+    version: supply.version,
+    ...about,
+    madeAt: new Date().toISOString(),
+    files,
+  };
+  await writeFile(join(staging.out, "manifest.json"), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o444 });
+  await rm(dir, { recursive: true, force: true }); // only ever a damaged one
+  await rename(staging.out, dir);
+  return manifest;
+}
+
+/** Moves a file into the first directory and links it into the others; returns its first path. */
+async function place(out: string, name: string, dirs: readonly string[]): Promise<string> {
+  const paths = dirs.map((dir) => join(dir, name));
+  const [first = name, ...others] = paths;
+  for (const path of paths) await mkdir(join(out, dirname(path)), { recursive: true, mode: 0o700 });
+  if (first !== name) await rename(join(out, name), join(out, first));
+  for (const path of others) await link(join(out, first), join(out, path));
+  return first;
+}
+
+/** Notes that a supply was used just now. */
+export async function touch(dir: string): Promise<void> {
+  const now = new Date();
+  await utimes(join(dir, "manifest.json"), now, now).catch(() => {});
+}
