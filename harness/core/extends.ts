@@ -97,8 +97,8 @@ async function readText(path: string): Promise<Text> {
 }
 
 function readProblem(error: unknown): string {
-  if (error instanceof TypeError && !("code" in error)) return "not text in UTF-8";
   const code = (error as NodeJS.ErrnoException).code ?? "unknown error";
+  if (code === "ERR_ENCODING_INVALID_ENCODED_DATA") return "not text in UTF-8";
   if (code === "ENOENT" || code === "ENOTDIR") return "not there";
   if (code === "EISDIR") return "a directory";
   return `not readable (${code})`;

@@ -7,6 +7,21 @@ export interface Position {
   readonly col: number;
 }
 
+/** Turns offsets into `text`, the content of `file`, into positions. */
+export function positionsIn(text: string, file: string): (offset: number) => Position {
+  const starts = [0];
+  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", end + 1)) starts.push(end + 1);
+  return (offset) => {
+    let [low, high] = [0, starts.length - 1];
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2);
+      if ((starts[middle] ?? 0) <= offset) low = middle;
+      else high = middle - 1;
+    }
+    return { file, line: low + 1, col: offset - (starts[low] ?? 0) + 1 };
+  };
+}
+
 /** Where in a document a value stands: keys and list indexes from the top. */
 export type DocumentPath = readonly (string | number)[];
 
@@ -23,8 +38,12 @@ const shownFaults = 50;
 
 /** `file:line:col path: what is wrong, expected what was expected`, always one line. */
 export function formatFault({ at, path, what, expected }: Fault): string {
-  return `${at.file}:${at.line}:${at.col} ${formatPath(path)}: ${what}, expected ${expected}`;
+  const line = `${at.file}:${at.line}:${at.col} ${formatPath(path)}: ${what}, expected ${expected}`;
+  return line.replace(invisible, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
+
+/** What could break a line, or show it in another order than it has. */
+const invisible = /[\0-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
 /** `nodes.k3s-cp-01.address`, `network.dns[1]`; the whole document is `document`. */
 export function formatPath(path: DocumentPath): string {

@@ -1,15 +1,15 @@
 import { addressText, contains, isUnusable, type Network, overlap, parseNetwork, reservedIn } from "./address.ts";
 import { parseDuration } from "./duration.ts";
 import { type DocumentPath, type Fault, quote } from "./fault.ts";
-import { parseSize } from "./size.ts";
+import { formatSize, parseSize } from "./size.ts";
 import { keyPosition, nodeAt, type YamlMap, type YamlNode } from "./yaml.ts";
 
 /** Below this k3s does not start. */
 const leastMemoryMiB = 512;
-const mostMemoryMiB = 4 * 1024 * 1024;
+const mostMemoryMiB = 4 * 1024 * 1024; // a slip, not a machine
 /** The base image's own size, and room for k3s's images: a clone cannot be smaller. */
-const leastDiskGiB = 5;
-const mostDiskGiB = 16 * 1024;
+const leastDiskMiB = 5 * 1024;
+const mostDiskMiB = 16 * 1024 * 1024;
 const mostBudgetHours = 24;
 /** How much of the pod network each node gets; Kubernetes' default. */
 const nodePodPrefix = 24;
@@ -198,17 +198,16 @@ function checkServers(spec: Facts): void {
 function checkMachines(spec: Facts): void {
   const machines = spec.keys(["nodes"]).map((name) => ["nodes", name, "machine"]);
   for (const path of [["machine"], ...machines]) {
-    checkRange(spec, [...path, "memory"], "MiB", leastMemoryMiB, mostMemoryMiB);
-    checkRange(spec, [...path, "disk"], "GiB", leastDiskGiB, mostDiskGiB);
+    checkRange(spec, [...path, "memory"], leastMemoryMiB, mostMemoryMiB);
+    checkRange(spec, [...path, "disk"], leastDiskMiB, mostDiskMiB);
   }
 }
 
-function checkRange(spec: Facts, path: DocumentPath, unit: "MiB" | "GiB", least: number, most: number): void {
+function checkRange(spec: Facts, path: DocumentPath, least: number, most: number): void {
   const size = parseSize(spec.text(path) ?? "");
   if (size === undefined) return;
-  const amount = unit === "GiB" ? size / 1024 : size;
-  if (amount < least) spec.wrong(path, "too small", `at least ${least}${unit}`);
-  if (amount > most) spec.wrong(path, "too large", `at most ${most}${unit}`);
+  if (size < least) spec.wrong(path, "too small", `at least ${formatSize(least)}`);
+  if (size > most) spec.wrong(path, "too large", `at most ${formatSize(most)}`);
 }
 
 function checkBudgets(spec: Facts): void {

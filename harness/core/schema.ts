@@ -3,8 +3,18 @@ import { type DocumentPath, type Fault, quote } from "./fault.ts";
 import { nearest } from "./nearest.ts";
 import { keyPosition, nodeAt, plain, type YamlNode } from "./yaml.ts";
 
-/** A subschema that only adds `required` to what is stated elsewhere is fine, and so is "a mapping or nothing". */
-const loose = { strictTypes: false, strictRequired: false };
+const options = {
+  allErrors: true,
+  verbose: true,
+  strict: true,
+  // A subschema that only adds `required` to what is stated elsewhere is fine, and so is "a mapping or nothing".
+  strictTypes: false,
+  strictRequired: false,
+  discriminator: true,
+} as const;
+
+/** Compiling the schema of schemas takes longer than ours; a test checks with it instead (see `schemaProblem`). */
+const quick = { meta: false, validateSchema: false, code: { optimize: false } } as const;
 
 /** A compiled JSON schema. */
 export interface Schema {
@@ -17,8 +27,8 @@ export interface Schema {
  * ..."): editors and our messages both show it. `oneOf` with `discriminator` reports only the branch that was meant.
  */
 export function compileSchema(schema: AnySchemaObject): Schema {
-  const ajv = new Ajv({ allErrors: true, verbose: true, strict: true, ...loose, discriminator: true });
-  ajv.addVocabulary(["errorMessage"]);
+  const ajv = new Ajv({ ...options, ...quick });
+  ajv.addVocabulary(annotations);
   const validate = ajv.compile(schema);
   return {
     check(root) {
@@ -28,6 +38,15 @@ export function compileSchema(schema: AnySchemaObject): Schema {
   };
 }
 
+/** What is wrong with a schema as such, or undefined. Slow: for tests. */
+export function schemaProblem(schema: AnySchemaObject): string | undefined {
+  const ajv = new Ajv(options);
+  ajv.addVocabulary(annotations);
+  return ajv.validateSchema(schema) === true ? undefined : ajv.errorsText(ajv.errors);
+}
+
+const annotations = ["errorMessage"];
+
 function faultsOf(errors: readonly ErrorObject[], root: YamlNode, schema: AnySchemaObject): Fault[] {
   const seen = new Set<string>();
   const slips = new Set<string>();
@@ -36,6 +55,8 @@ function faultsOf(errors: readonly ErrorObject[], root: YamlNode, schema: AnySch
   const unknownFirst = errors.toSorted((a, b) => order(a) - order(b));
   for (const error of unknownFirst) {
     if (error.keyword === "if" || error.keyword === "propertyNames") continue;
+    // A merge key, which the parser has refused, was to bring what is missing.
+    if (error.keyword === "required" && Object.hasOwn(error.data as object, "<<")) continue;
     const fault = faultOf(error, root, schema, slips);
     const key = JSON.stringify(fault.path);
     if (seen.has(key) || (error.keyword === "required" && slips.has(key))) continue;
@@ -53,46 +74,44 @@ function order(error: ErrorObject): number {
 
 function faultOf(error: ErrorObject, root: YamlNode, schema: AnySchemaObject, slips: Set<string>): Fault {
   const path = pathOf(error.instancePath, root);
-  const params = error.params as Record<string, unknown>;
-  const told = messageOf(error.parentSchema) ?? messageOf(subschema(schema, path));
-  const at = nodeAt(root, path)?.at ?? root.at;
-  if (error.propertyName !== undefined) {
-    const named = [...path, error.propertyName];
-    const keyRule = (error.parentSchema as AnySchemaObject)["errorMessage"] ?? `a key that ${error.message}`;
-    return { at: keyPosition(root, named), path: named, what: "is no valid name", expected: keyRule };
-  }
-  switch (error.keyword) {
-    case "additionalProperties": {
-      const key = String(params["additionalProperty"]);
-      const known = Object.keys((error.parentSchema as AnySchemaObject)["properties"] ?? {});
-      const meant = nearest(key, known);
-      if (meant !== undefined) slips.add(JSON.stringify([...path, meant]));
-      const named = [...path, key];
-      const expected = meant === undefined ? `one of ${known.join(", ")}` : `${meant} (did you mean that?)`;
-      return { at: keyPosition(root, named), path: named, what: "is an unknown key", expected };
-    }
-    case "required": {
-      const key = String(params["missingProperty"]);
-      const named = [...path, key];
-      const map = nodeAt(root, path);
-      const removed = map?.kind === "map" ? map.removed?.get(key) : undefined;
-      const what = removed === undefined ? "is missing" : "is removed here, but needed";
-      return {
-        at: removed ?? keyPosition(root, path),
-        path: named,
-        what,
-        expected: expectation(schema, named) ?? "it",
-      };
-    }
-    case "uniqueItems": {
-      const [first, later] = [params["j"], params["i"]].map(Number).sort((a, b) => a - b) as [number, number];
-      const item = [...path, later];
-      const node = nodeAt(root, item);
-      return { at: node?.at ?? at, path: item, what: `repeats item ${first + 1}`, expected: "each item once" };
-    }
-    default:
-      return { at, path, what: `is ${shown(nodeAt(root, path))}`, expected: told ?? standard(error) };
-  }
+  if (error.propertyName !== undefined) return badName(error, error.propertyName, path, root);
+  if (error.keyword === "additionalProperties") return unknownKey(error, path, root, slips);
+  if (error.keyword === "required") return missingKey(error, path, root, schema);
+  if (error.keyword === "uniqueItems") return repeated(error, path, root);
+  const node = nodeAt(root, path);
+  const expected = messageOf(error.parentSchema) ?? messageOf(subschema(schema, path)) ?? standard(error);
+  return { at: node?.at ?? root.at, path, what: `is ${shown(node)}`, expected };
+}
+
+function badName(error: ErrorObject, name: string, parent: DocumentPath, root: YamlNode): Fault {
+  const path = [...parent, name];
+  const expected = messageOf(error.parentSchema) ?? `a key that ${error.message}`;
+  return { at: keyPosition(root, path), path, what: "is no valid name", expected };
+}
+
+function unknownKey(error: ErrorObject, parent: DocumentPath, root: YamlNode, slips: Set<string>): Fault {
+  const key = String(error.params["additionalProperty"]);
+  const known = Object.keys((error.parentSchema as AnySchemaObject)["properties"] ?? {});
+  const meant = nearest(key, known);
+  if (meant !== undefined) slips.add(JSON.stringify([...parent, meant]));
+  const path = [...parent, key];
+  const expected = meant === undefined ? `one of ${known.join(", ")}` : `${meant} (did you mean that?)`;
+  return { at: keyPosition(root, path), path, what: "is an unknown key", expected };
+}
+
+function missingKey(error: ErrorObject, parent: DocumentPath, root: YamlNode, schema: AnySchemaObject): Fault {
+  const key = String(error.params["missingProperty"]);
+  const path = [...parent, key];
+  const map = nodeAt(root, parent);
+  const removed = map?.kind === "map" ? map.removed?.get(key) : undefined;
+  const what = removed === undefined ? "is missing" : "is removed here, but needed";
+  return { at: removed ?? keyPosition(root, parent), path, what, expected: expectation(schema, path) ?? "a value" };
+}
+
+function repeated(error: ErrorObject, list: DocumentPath, root: YamlNode): Fault {
+  const [first, later] = [Number(error.params["i"]), Number(error.params["j"])].sort((a, b) => a - b);
+  const path = [...list, later ?? 0];
+  return { at: keyPosition(root, path), path, what: `repeats item ${(first ?? 0) + 1}`, expected: "each item once" };
 }
 
 /** What stands there, in words: `10`, `"abc"`, `a list`, `empty`. */
@@ -111,7 +130,7 @@ function standard(error: ErrorObject): string {
     case "type":
       return typeText(params["type"]);
     case "enum":
-      return (params["allowedValues"] as readonly unknown[]).map(String).join(" or ");
+      return choice(params["allowedValues"] as readonly unknown[]);
     case "const":
       return String(params["allowedValue"]);
     case "minimum":
@@ -129,6 +148,10 @@ function standard(error: ErrorObject): string {
     default:
       return `a value that ${error.message ?? "is valid"}`;
   }
+}
+
+function choice(values: readonly unknown[]): string {
+  return values.length > 2 ? `one of ${values.join(", ")}` : values.join(" or ");
 }
 
 function typeText(types: unknown): string {
@@ -161,7 +184,7 @@ function pathOf(pointer: string, root: YamlNode): DocumentPath {
 /** What the subschema that describes `path` expects: its `errorMessage`, else its choices or its type. */
 function expectation(root: AnySchemaObject, path: DocumentPath): string | undefined {
   const schema = subschema(root, path);
-  if (Array.isArray(schema?.["enum"])) return messageOf(schema) ?? schema["enum"].map(String).join(" or ");
+  if (Array.isArray(schema?.["enum"])) return messageOf(schema) ?? choice(schema["enum"]);
   return messageOf(schema) ?? (schema?.["type"] === undefined ? undefined : typeText(schema["type"]));
 }
 

@@ -5,3 +5,8 @@ export function parseSize(text: string): number | undefined {
   const match = /^([0-9]+)(MiB|GiB|TiB)$/.exec(text);
   return match === null ? undefined : Number(match[1]) * unitMiB[match[2] as keyof typeof unitMiB];
 }
+
+/** `512MiB`, `10GiB`: the largest unit that gives a whole number. */
+export function formatSize(mebibytes: number): string {
+  return mebibytes > 0 && mebibytes % unitMiB.GiB === 0 ? `${mebibytes / unitMiB.GiB}GiB` : `${mebibytes}MiB`;
+}

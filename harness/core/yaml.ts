@@ -1,5 +1,16 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, type Node, parseAllDocuments, type Scalar } from "yaml";
-import { type DocumentPath, type Fault, type Position, quote } from "./fault.ts";
+import {
+  type Document,
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  type Node,
+  parseAllDocuments,
+  type Scalar,
+  visit,
+  type YAMLError,
+} from "yaml";
+import { type DocumentPath, type Fault, type Position, positionsIn, quote } from "./fault.ts";
 
 export interface YamlScalar {
   readonly kind: "scalar";
@@ -36,18 +47,22 @@ export interface ParsedYaml {
 }
 
 /** No input of ours comes near; it bounds the work that a hostile one can cause. */
-const maxLength = 256 * 1024;
+const maxLength = 64 * 1024;
 
 /** Nor does any of ours nest like this. */
 const maxDepth = 32;
 const tooDeep = ["is nested too deeply", `at most ${maxDepth} levels`] as const;
 
 /** Plain scalars that YAML 1.1 and 1.2 read differently: what we mean must not depend on the reader. */
-const traps: readonly (readonly [RegExp, string])[] = [
-  [/^(y|n|yes|no|on|off)$/i, "a boolean to YAML 1.1 and text to YAML 1.2"],
-  [/^[-+]?0[0-9_]+$/, "octal to YAML 1.1 and decimal to YAML 1.2"],
-  [/^[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$/, "a number in base 60 to YAML 1.1 and text to YAML 1.2"],
-  [/^[-+]?[0-9][0-9]*_[0-9_]*$/, "a number to YAML 1.1 and text to YAML 1.2"],
+const traps: readonly { pattern: RegExp; what: string; expected: string }[] = [
+  { pattern: /^(y|n|yes|no|on|off)$/i, what: "a boolean", expected: "quotes around it, or true or false" },
+  { pattern: /^[-+]?0[0-9_]+$/, what: "octal", expected: "no leading zero, or quotes around it" },
+  {
+    pattern: /^[-+]?[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$/,
+    what: "a number in base 60",
+    expected: "quotes around it",
+  },
+  { pattern: /^[-+]?[0-9]+_[0-9_]*$/, what: "a number", expected: "no underscores, or quotes around it" },
 ];
 
 /**
@@ -57,7 +72,7 @@ const traps: readonly (readonly [RegExp, string])[] = [
  */
 export function parseYaml(text: string, file: string): ParsedYaml {
   const clean = text.replace(/^\uFEFF/, "");
-  const position = positions(clean, file);
+  const position = positionsIn(clean, file);
   const refuse = (offset: number, what: string, expected: string): ParsedYaml => ({
     faults: [{ at: position(offset), path: [], what, expected }],
   });
@@ -70,7 +85,7 @@ export function parseYaml(text: string, file: string): ParsedYaml {
   const [document, second] = documents;
   for (const each of documents) {
     const error = [...each.errors, ...each.warnings].sort((a, b) => a.pos[0] - b.pos[0])[0];
-    if (error !== undefined) return refuse(error.pos[0], ...syntaxFault(error.code, error.message));
+    if (error !== undefined) return refuse(openingQuote(each, error) ?? error.pos[0], ...syntaxFault(error));
   }
   if (second !== undefined) return refuse(second.range[0], "is a second document", "one document a file");
   if (document?.directives.yaml.explicit && document.directives.yaml.version !== "1.2") {
@@ -80,31 +95,29 @@ export function parseYaml(text: string, file: string): ParsedYaml {
   return new Conversion(clean, position).run(document.contents);
 }
 
-/** Turns offsets into positions. */
-function positions(text: string, file: string): (offset: number) => Position {
-  const starts = [0];
-  for (let end = text.indexOf("\n"); end >= 0; end = text.indexOf("\n", end + 1)) starts.push(end + 1);
-  return (offset) => {
-    let [low, high] = [0, starts.length - 1];
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2);
-      if ((starts[middle] ?? 0) <= offset) low = middle;
-      else high = middle - 1;
-    }
-    return { file, line: low + 1, col: offset - (starts[low] ?? 0) + 1 };
-  };
-}
-
-function syntaxFault(code: string, message: string): [what: string, expected: string] {
+function syntaxFault({ code, message }: YAMLError): [what: string, expected: string] {
   if (code === "TAB_AS_INDENT") return ["is indented with a tab", "spaces"];
   if (message.includes("call stack")) return [...tooDeep];
-  const told = message.split("\n")[0] ?? "";
+  const told = (message.split("\n")[0] ?? "").replace(/closing (['"])quote/, "closing $1");
   return [`is no valid YAML: ${told.charAt(0).toLowerCase()}${told.slice(1)}`, "YAML 1.2"];
+}
+
+/** Where a quote begins that is never closed: the library points to the end of the file. */
+function openingQuote(document: Document.Parsed, { message, pos }: YAMLError): number | undefined {
+  let start: number | undefined;
+  if (!/missing closing ['"]/i.test(message)) return undefined;
+  visit(document, {
+    Scalar(_, { type, range }) {
+      if (type?.startsWith("QUOTE") && range && range[0] <= pos[0] && pos[0] <= range[1]) start = range[0];
+    },
+  });
+  return start;
 }
 
 /** Turns the library's tree into ours, collecting faults that are not syntax. */
 class Conversion {
   private readonly faults: Fault[] = [];
+  private isTooDeep = false;
 
   constructor(
     private readonly text: string,
@@ -113,7 +126,7 @@ class Conversion {
 
   run(contents: Node): ParsedYaml {
     const root = this.node(contents, []);
-    return { root, faults: this.faults };
+    return this.isTooDeep ? { faults: this.faults } : { root, faults: this.faults };
   }
 
   private fault(node: Node, path: DocumentPath, what: string, expected: string): void {
@@ -127,7 +140,8 @@ class Conversion {
   private node(node: Node, path: DocumentPath): YamlNode {
     if (node.tag !== undefined) this.fault(node, path, `has the tag ${quote(node.tag)}`, "no tag");
     if (path.length > maxDepth) {
-      this.fault(node, path.slice(0, 1), ...tooDeep);
+      if (!this.isTooDeep) this.fault(node, [], ...tooDeep);
+      this.isTooDeep = true;
       return { kind: "scalar", at: this.at(node), value: null, source: "..." };
     }
     if (isMap(node)) return { kind: "map", at: this.at(node), entries: this.entries(node.items, path) };
@@ -188,8 +202,9 @@ class Conversion {
   private checkTrap(node: Scalar, path: DocumentPath): void {
     if (node.type !== "PLAIN") return;
     const source = this.source(node);
-    const trap = traps.find(([pattern]) => pattern.test(source));
-    if (trap !== undefined) this.fault(node, path, `is ${source}, ${trap[1]}`, "quotes around text, or a plain number");
+    const trap = traps.find(({ pattern }) => pattern.test(source));
+    if (trap !== undefined)
+      this.fault(node, path, `is ${source}, which YAML 1.1 takes for ${trap.what}`, trap.expected);
   }
 
   private source(node: Scalar): string {
