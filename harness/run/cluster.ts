@@ -46,9 +46,14 @@ export class ClusterDir {
     return join(this.stateDir, "runs");
   }
 
+  /** Whether this machine remembers it, readable or not. */
+  exists(): boolean {
+    return existsSync(join(this.dir, "cluster.json"));
+  }
+
   read(): ClusterState | undefined {
+    if (!this.exists()) return undefined;
     const path = join(this.dir, "cluster.json");
-    if (!existsSync(path)) return undefined;
     try {
       return JSON.parse(readFileSync(path, "utf8")) as ClusterState;
     } catch (cause) {
@@ -81,5 +86,14 @@ export function clusterNames(stateDir: string): string[] {
     return readdirSync(join(stateDir, "clusters")).sort();
   } catch {
     return [];
+  }
+}
+
+/** The newest run's name, whatever its cluster: names begin with the time. */
+export function latestRun(stateDir: string): string | undefined {
+  try {
+    return readdirSync(join(stateDir, "runs")).sort().at(-1);
+  } catch {
+    return undefined;
   }
 }

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** A process that owns something on disk. The start time (clock ticks since boot) tells it from a later one with the same pid. */
@@ -52,11 +52,24 @@ export function tryLock(path: string): FileLock | { readonly heldBy: Owner } {
       }
       const heldBy = readOwner(path);
       if (heldBy !== undefined && isAlive(heldBy)) return { heldBy };
-      rmSync(path, { force: true });
+      setAside(path, `${mine}.stale`);
     }
   } finally {
     rmSync(mine, { force: true });
   }
+}
+
+/** Removes a dead owner's lock; puts it back if another process took it over between the look and the removal. */
+function setAside(path: string, aside: string): void {
+  try {
+    renameSync(path, aside);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
+    throw error;
+  }
+  const owner = readOwner(aside);
+  if (owner !== undefined && isAlive(owner)) linkSync(aside, path);
+  rmSync(aside, { force: true });
 }
 
 /** Reads the owner that a lock or journal file names; undefined when there is none or it makes no sense. */

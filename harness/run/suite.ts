@@ -1,0 +1,85 @@
+import { join } from "node:path";
+import { projectRoot } from "../core/paths.ts";
+import { run } from "../tools/exec.ts";
+
+/** How many tests a part of the suite ran, by outcome. */
+export interface Tally {
+  readonly passed: number;
+  readonly failed: number;
+  readonly skipped: number;
+}
+
+/** A part of the suite: its name and the program that runs it. */
+interface Part {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** A program that is one check: its exit code is the verdict. Otherwise it is a bun test run and its closing lines are read. */
+  readonly single?: boolean;
+}
+
+const bun = join(projectRoot, "node_modules", ".bin", "bun");
+const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures"];
+
+/** Everything that `kpi test` runs: what is quick first. */
+function parts(unitOnly: boolean, filter: readonly string[]): Part[] {
+  const checks: Part[] = [
+    { name: "types", command: [bun, "check"], single: true },
+    { name: "format", command: [bun, "fmt", "--check"], single: true },
+  ];
+  const unit: Part = { name: "unit tests", command: [bun, "test", ...units, ...filter] };
+  const specs: Part = { name: "specs", command: [bun, "test", "./specs/", ...filter] };
+  return [...(filter.length > 0 ? [] : checks), unit, ...(unitOnly ? [] : [specs])];
+}
+
+/** Runs the suite, showing the tests' own output, and returns the sum. The caller prints the closing line. */
+export async function runSuite(options: {
+  unitOnly: boolean;
+  filter: readonly string[];
+  signal: AbortSignal;
+  say: (line: string) => void;
+}): Promise<Tally> {
+  let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
+  for (const part of parts(options.unitOnly, options.filter)) {
+    options.say(`── ${part.name}`);
+    const [command = "", ...args] = part.command;
+    const lines: string[] = [];
+    const { code } = await run(command, args, {
+      cwd: projectRoot,
+      signal: options.signal,
+      accept: [0, 1, 2],
+      onLine(line) {
+        lines.push(line);
+        options.say(line);
+      },
+    });
+    sum = add(sum, part.single === true ? single(code) : readTally(lines, code));
+  }
+  return sum;
+}
+
+const single = (code: number): Tally => ({ passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 });
+const add = (a: Tally, b: Tally): Tally => ({
+  passed: a.passed + b.passed,
+  failed: a.failed + b.failed,
+  skipped: a.skipped + b.skipped,
+});
+
+/**
+ * Reads bun's closing lines (`12 pass`, `1 fail`, `2 skip`, `1 error`). A run that ended badly without a counted failure, or that
+ * counted nothing at all, is one failure: a suite that cannot fail proves nothing.
+ */
+export function readTally(lines: readonly string[], code: number): Tally {
+  const count = (word: string) => {
+    const pattern = new RegExp(`^\\s*(\\d+) ${word}s?$`);
+    return lines.reduce((found, line) => Number(pattern.exec(line)?.[1] ?? found), 0);
+  };
+  const passed = count("pass");
+  const failed = count("fail") + count("error");
+  const silent = failed === 0 && (code !== 0 || passed === 0);
+  return { passed, failed: silent ? 1 : failed, skipped: count("skip") + count("todo") };
+}
+
+/** The suite's last line: `N passed, N failed`, and `, N skipped` where there are any. */
+export function closingLine({ passed, failed, skipped }: Tally): string {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ""}`;
+}
