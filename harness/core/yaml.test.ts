@@ -57,10 +57,11 @@ describe("parseYaml", () => {
   });
 
   test("is quick with hostile input", () => {
-    const started = performance.now();
+    // Processor time: the machine may be busy with something else.
+    const started = process.cpuUsage();
     parseYaml(`a: [${"*a,".repeat(2_000)}]`, "f");
     parseYaml("a: 1\n".repeat(2_000), "f");
     parseYaml(`a: ${"1:".repeat(30_000)}x`, "f");
-    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(process.cpuUsage(started).user).toBeLessThan(2_000_000);
   });
 });
