@@ -191,6 +191,11 @@ describe("extends", () => {
       ["lab.yaml:3:3 nodes.w3.address: is missing, expected an IPv4 address such as 192.168.122.10"],
     ],
     [
+      "an override with a slip in the node's name",
+      { "lab.yaml": "extends: base.yaml\nnodes:\n  cpu: { machine: { cpus: 2 } }\n", "base.yaml": valid },
+      ["lab.yaml:3:3 nodes.cpu: is a new node without role and address, expected cp (did you mean that?)"],
+    ],
+    [
       "the base is not there, and what can be checked without it is",
       { "lab.yaml": "extends: none.yaml\ncolor: red\nmachine: { cpus: 0 }\n" },
       [

@@ -54,27 +54,28 @@ async function readFrom(
     return refuse(`which leads back to where it began: ${round.map(shownPath).join(" > ")}`, "a chain that ends");
   }
   if (asker !== undefined) files.push(file);
-  const { root, faults: found } = parseYaml(read.text, file);
-  faults.push(...found);
-  if (root === undefined) return undefined;
-  if (root.kind !== "map") {
-    const what = root.kind === "list" ? "a list" : "a single value";
-    faults.push({ at: root.at, path: [], what: `is ${what}`, expected: "a mapping" });
-    return undefined;
-  }
-  const link = root.entries.get("extends");
-  if (link === undefined) return root;
+  const root = parseMap(read.text, file, faults);
+  const link = root?.entries.get("extends");
+  if (root === undefined || link === undefined) return root;
   const changes: YamlMap = { ...root, entries: new Map([...root.entries].filter(([key]) => key !== "extends")) };
   const { at, value } = link.value as YamlScalar;
   const trail = [...(asker?.trail ?? []), read.realPath];
   // Anything but a file name is left to the schema, which says so.
   const named = typeof value === "string" && value !== "";
   const base = named ? await readFrom(resolve(dirname(path), value), { at, value, trail }, files, faults) : undefined;
-  const whole = base !== undefined && !base.entries.has("extends");
-  if (whole) return merge(base, changes, faults);
+  if (base !== undefined && !base.entries.has("extends")) return merge(base, changes, faults);
   // What a null removes cannot be known without the rest.
   const part = merge(base, changes, []);
   return { ...part, entries: new Map([["extends", link], ...part.entries]) };
+}
+
+function parseMap(text: string, file: string, faults: Fault[]): YamlMap | undefined {
+  const { root, faults: found } = parseYaml(text, file);
+  faults.push(...found);
+  if (root === undefined || root.kind === "map") return root;
+  const what = root.kind === "list" ? "is a list" : "is a single value";
+  faults.push({ at: root.at, path: [], what, expected: "a mapping" });
+  return undefined;
 }
 
 type Text = { readonly text: string; readonly realPath: string } | { readonly problem: string };

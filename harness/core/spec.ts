@@ -2,11 +2,12 @@ import { join } from "node:path";
 import { type Duration, parseDuration } from "./duration.ts";
 import { readExtended } from "./extends.ts";
 import { type Fault, faultsError, formatPath, sortFaults } from "./fault.ts";
+import { nearest } from "./nearest.ts";
 import { projectRoot } from "./paths.ts";
 import { checkRules } from "./rules.ts";
 import { compileSchema, type Schema } from "./schema.ts";
 import { parseSize } from "./size.ts";
-import { nodeAt, plain, type YamlMap } from "./yaml.ts";
+import { keyPosition, keysAt, plain, type YamlMap } from "./yaml.ts";
 
 /** What a virtual machine has. */
 export interface Machine {
@@ -69,12 +70,31 @@ export async function loadSpec(path: string): Promise<ClusterSpec> {
   const found: Fault[] = [];
   addNew(found, faults);
   if (root !== undefined) {
-    addNew(found, (await specSchema()).check(root));
+    addNew(found, sumUpNewNodes((await specSchema()).check(root), root));
     // Rules compare values with each other: without the rest of the spec there is nothing to compare with.
     if (!root.entries.has("extends")) addNew(found, checkRules(root, found));
   }
   if (found.length > 0 || root === undefined) throw faultsError(`spec ${files[0]}`, sortFaults(found, files));
   return freeze(build(root, files));
+}
+
+/** A node that lacks everything is most likely an override of another, with a slip in its name: one fault, not two. */
+function sumUpNewNodes(faults: readonly Fault[], root: YamlMap): readonly Fault[] {
+  const isMissing = (fault: Fault, name: string, key: string) =>
+    fault.what === "is missing" && formatPath(fault.path) === formatPath(["nodes", name, key]);
+  const names = keysAt(root, ["nodes"]);
+  return names.reduce((rest: readonly Fault[], name) => {
+    const both = rest.filter((fault) => isMissing(fault, name, "role") || isMissing(fault, name, "address"));
+    const meant = nearest(
+      name,
+      names.filter((other) => other !== name),
+    );
+    if (both.length < 2 || meant === undefined) return rest;
+    const path = ["nodes", name];
+    const what = "is a new node without role and address";
+    const fault = { at: keyPosition(root, path), path, what, expected: `${meant} (did you mean that?)` };
+    return [...rest.filter((other) => !both.includes(other)), fault];
+  }, faults);
 }
 
 let compiled: Promise<Schema> | undefined;
@@ -116,15 +136,13 @@ interface NodeDocument {
 
 function build(root: YamlMap, sources: readonly string[]): ClusterSpec {
   const { name, k3s, network, image, guest, machine, nodes, budgets } = plain(root) as Document;
-  const map = nodeAt(root, ["nodes"]);
-  const names = map?.kind === "map" ? [...map.entries.keys()] : [];
   return {
     name,
     k3s,
     network,
     image,
     guest,
-    nodes: names.map((node) => buildNode(node, nodes[node] as NodeDocument, machine)),
+    nodes: keysAt(root, ["nodes"]).map((node) => buildNode(node, nodes[node] as NodeDocument, machine)),
     budgets: {
       boot: durationOf(budgets.boot),
       network: durationOf(budgets.network),

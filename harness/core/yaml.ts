@@ -243,6 +243,12 @@ export function nodeAt(root: YamlNode, path: DocumentPath): YamlNode | undefined
   return node;
 }
 
+/** The keys of the map at `path`, in document order; none when there is no map. */
+export function keysAt(root: YamlNode, path: DocumentPath): string[] {
+  const node = nodeAt(root, path);
+  return node?.kind === "map" ? [...node.entries.keys()] : [];
+}
+
 /** Where the key at `path` stands; for a list item, or the top, the value itself. */
 export function keyPosition(root: YamlNode, path: DocumentPath): Position {
   const parent = nodeAt(root, path.slice(0, -1));
