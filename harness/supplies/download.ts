@@ -1,4 +1,4 @@
-import { mkdir, rename, rm } from "node:fs/promises";
+import { mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { type Duration, milliseconds, minutes, seconds } from "../core/duration.ts";
 import { notYet, until } from "../core/deadline.ts";
@@ -6,6 +6,7 @@ import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { urlFileName } from "./lock.ts";
 import { readPartial, removePartial } from "./partial.ts";
+import { sha256File } from "./store.ts";
 import { type Downloaded, transfer, type TransferLimits, Trouble } from "./transfer.ts";
 
 /** How patient a download is. */
@@ -41,6 +42,10 @@ export interface DownloadOptions {
 export async function download(url: string, path: string, options: DownloadOptions = {}): Promise<Downloaded> {
   const partial = `${path}.partial`;
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  if (options.sha256 !== undefined) {
+    const size = await wholeAlready(path, options.sha256);
+    if (size !== undefined) return { sha256: options.sha256, size, resumed: true };
+  }
   let got = await fetchWhole(url, partial, options);
   const wrong = (found: Downloaded) => options.sha256 !== undefined && found.sha256 !== options.sha256;
   if (wrong(got) && got.resumed) {
@@ -58,6 +63,15 @@ export async function download(url: string, path: string, options: DownloadOptio
   await rename(partial, path);
   await rm(`${partial}.json`, { force: true });
   return got;
+}
+
+/** The size of what `path` holds when that is already what is wanted; `pinSupply` leaves it there. Anything else there is removed. */
+async function wholeAlready(path: string, sha256: string): Promise<number | undefined> {
+  const found = await stat(path).catch(() => undefined);
+  if (found === undefined) return undefined;
+  if ((await sha256File(path)) === sha256) return found.size;
+  await rm(path, { force: true });
+  return undefined;
 }
 
 /** As often as it is worth trying. */

@@ -1,5 +1,6 @@
 import { lstat, readdir, readlink, rm } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { milliseconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { run } from "../tools/exec.ts";
@@ -79,6 +80,8 @@ export async function runRecipe(
       cwd: recipe,
       env: { ...options.env, TMPDIR: staging.tmp, KPI_SUPPLY_VERSION: supply.version, GOTOOLCHAIN: "auto" },
       confined: process.getuid?.() === 0,
+      // Confined, it leaves nothing that it would have to tidy up, and the staging directory is ours to remove.
+      grace: milliseconds(300),
       log,
       onLine: (line) => options.onProgress?.({ what: `building ${basename(build.recipe)}: ${line.trim()}` }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),

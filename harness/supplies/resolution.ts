@@ -50,7 +50,6 @@ export async function hold(
     return notYet(who);
   };
   return await until(`another run's work on ${name}`, minutes(90), attempt, {
-    every: milliseconds(250),
     hint: `see what that process does; when it is no kpi, remove ${path}`,
     ...(signal === undefined ? {} : { signal }),
   });

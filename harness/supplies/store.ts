@@ -11,7 +11,7 @@ export interface StoredFile {
   readonly path: string;
   readonly sha256: string;
   readonly size: number;
-  /** Milliseconds since 1970; with the size it tells at little cost that nobody has touched the file. */
+  /** Whole milliseconds since 1970; with the size it tells at little cost that nobody has touched the file. */
   readonly mtime: number;
 }
 
@@ -74,7 +74,7 @@ export async function readStored(dir: string, full = false): Promise<Stored> {
     if (found === undefined) return { state: "damaged", what: `${path} is gone` };
     if (found.size !== file.size)
       return { state: "damaged", what: `${path} has ${found.size} bytes, not ${file.size}` };
-    if (!full && found.mtimeMs === file.mtime) continue;
+    if (!full && Math.floor(found.mtimeMs) === file.mtime) continue;
     if ((await sha256File(path)) !== file.sha256) {
       return { state: "damaged", what: `${path} is not what was stored: its sha256 differs` };
     }
@@ -147,9 +147,9 @@ export async function commit(
   for (const { name } of made.filter((entry) => !entry.name.startsWith("."))) {
     const path = await place(staging.out, name, supply.place?.[name] ?? ["."]);
     const full = join(staging.out, path);
-    const { mode, size } = await stat(full);
+    const { mode, size, mtimeMs } = await stat(full);
     await chmod(full, (mode & 0o111) === 0 ? 0o444 : 0o555);
-    files[name] = { path, sha256: await sha256File(full), size, mtime: (await stat(full)).mtimeMs };
+    files[name] = { path, sha256: await sha256File(full), size, mtime: Math.floor(mtimeMs) };
   }
   const manifest: Manifest = {
     name: supply.name,

@@ -4,9 +4,13 @@ import { Resolution, type Shared } from "./resolution.ts";
 import type { ResolvedSupply, SupplyContext } from "./supply.ts";
 import { Slots, together } from "./together.ts";
 
+export { inspectSupplies, type SupplyView, verifySupplies } from "./inspect.ts";
 export { loadLock, lockedSupply, type SupplyLock } from "./lock.ts";
+export { type Pin, pinSupply } from "./pin.ts";
+export { terraformCliConfig } from "./provider.ts";
 export { staleStaging } from "./store.ts";
 export type { ResolvedFile, ResolvedSupply, SourceName, SupplyContext } from "./supply.ts";
+export { renderSupplies } from "./table.ts";
 
 /** Compilers take all cores there are: more of them at once only gets slower, and hungrier. */
 const buildsAtOnce = 2;
