@@ -43,6 +43,7 @@ export function prepareLab(options: LabOptions): void {
   ]) {
     mkdirSync(host, { recursive: true, mode: 0o700 });
   }
+  mkdirSync(join(layout.dir, "lib", "dnsmasq"), { mode: 0o700 }); // libvirt lists the bridge's MACs here and does not make it
   const networks = join(layout.etc.host, "qemu", "networks");
   mkdirSync(join(networks, "autostart"), { recursive: true, mode: 0o700 });
   write(join(layout.etc.host, "libvirtd.conf"), libvirtdConf);

@@ -1,0 +1,104 @@
+import { seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import { diskFull, type Domain, parseDomains } from "./libvirt-domain.ts";
+import { type DomainEvent, parseEvent } from "./libvirt-event.ts";
+import { type CommandResult, run, start } from "./exec.ts";
+
+export type { Domain } from "./libvirt-domain.ts";
+export type { DomainEvent } from "./libvirt-event.ts";
+
+/** A volume of a storage pool. The path is the hypervisor's. */
+export interface Volume {
+  readonly pool: string;
+  readonly name: string;
+  readonly path: string;
+}
+
+/** A libvirt, reached by its URI through virsh. Every call throws a `command` error when libvirt does not answer or refuses. */
+export class Libvirt {
+  constructor(readonly uri: string) {}
+
+  /** All domains, running or not. One that is paused because a disk is full says so in `lost`. */
+  async domains(signal?: AbortSignal): Promise<Domain[]> {
+    const stats = await this.virsh(["domstats", "--state", "--balloon", "--block", "--nowait"], signal);
+    const domains = parseDomains(stats.stdout);
+    return Promise.all(domains.map((domain) => this.explain(domain, signal)));
+  }
+
+  /** One domain, or undefined when libvirt does not know it. */
+  async domain(name: string, signal?: AbortSignal): Promise<Domain | undefined> {
+    return (await this.domains(signal)).find((domain) => domain.name === name);
+  }
+
+  /** A domain's full definition as it runs. */
+  async dumpXml(domain: string, signal?: AbortSignal): Promise<string> {
+    return (await this.virsh(["dumpxml", domain], signal)).stdout;
+  }
+
+  /** Names of all storage pools, active or not. */
+  async pools(signal?: AbortSignal): Promise<string[]> {
+    return (await this.virsh(["pool-list", "--all", "--name"], signal)).stdout
+      .split("\n")
+      .map((line) => line.trim())
+      .filter((line) => line !== "");
+  }
+
+  /** The volumes of an active pool; an inactive one has none to show. */
+  async volumes(pool: string, signal?: AbortSignal): Promise<Volume[]> {
+    const { code, stdout, stderr } = await this.virsh(["vol-list", pool], signal, [0, 1]);
+    if (code === 0) return stdout.split("\n").flatMap((line) => volume(pool, line));
+    if (/not active/.test(stderr)) return [];
+    throw new KpiError("command", `virsh cannot list the volumes of pool ${pool}`, { details: stderr.split("\n") });
+  }
+
+  /**
+   * What happens to domains from now on, as it happens. Ends with a `command` error when libvirt goes away, and with the
+   * abort's reason. Leaving the loop ends the program behind it.
+   */
+  async *events(signal?: AbortSignal): AsyncGenerator<DomainEvent, void, void> {
+    const queue: DomainEvent[] = [];
+    let wake = Promise.withResolvers<void>();
+    const onLine = (line: string, from: "stdout" | "stderr") => {
+      const event = from === "stdout" ? parseEvent(line) : undefined;
+      if (event === undefined) return;
+      queue.push(event);
+      wake.resolve();
+    };
+    const options = { env, onLine, grace: seconds(1), ...(signal === undefined ? {} : { signal }) };
+    await using virsh = start("virsh", ["-c", this.uri, "event", "--all", "--loop", "--timestamp"], options);
+    const ended = virsh.done.then(() => {
+      throw new KpiError("command", "libvirt's events ended", { command: `virsh -c '${this.uri}' event --all --loop` });
+    });
+    ended.catch(() => {}); // seen below, unless the loop is left first
+    for (;;) {
+      await Promise.race([wake.promise, ended]);
+      wake = Promise.withResolvers<void>();
+      yield* queue.splice(0);
+    }
+  }
+
+  /** domstats says that an I/O error paused a domain, and only domblkerror says which disk and why. */
+  private async explain(domain: Domain, signal?: AbortSignal): Promise<Domain> {
+    if (domain.reason !== "ioerror") return domain;
+    const { stdout } = await this.virsh(["domblkerror", domain.name], signal, [0, 1]);
+    const full = domain.disks.filter(({ target }) => stdout.includes(`${target}: no space`));
+    if (full.length === 0) return domain;
+    return { ...domain, ...diskFull(full.map(({ path }) => path).join(", ")) };
+  }
+
+  private virsh(
+    args: readonly string[],
+    signal?: AbortSignal,
+    accept: readonly number[] = [0],
+  ): Promise<CommandResult> {
+    const options = { env, accept, timeout: seconds(30), ...(signal === undefined ? {} : { signal }) };
+    return run("virsh", ["--quiet", "-c", this.uri, ...args], options);
+  }
+}
+
+const env = { LC_ALL: "C" };
+
+function volume(pool: string, line: string): Volume[] {
+  const [name = "", path = ""] = line.trim().split(/ {2,}/);
+  return path.startsWith("/") ? [{ pool, name, path }] : [];
+}
