@@ -1,0 +1,241 @@
+import { orAborted } from "../core/deadline.ts";
+import { seconds } from "../core/duration.ts";
+import { type CommandResult, run, shellQuote } from "../tools/exec.ts";
+import type { Check } from "./doctor-check.ts";
+
+/** What a libvirt host that is not a lab says about itself. */
+export interface HypervisorFacts {
+  readonly uri: string;
+  /** `user@machine` for a remote one. */
+  readonly ssh?: string;
+  /** Whether libvirt answers at the URI, and what it says if not. */
+  readonly libvirt: { readonly works: true } | { readonly works: false; readonly why: string };
+  readonly root: boolean;
+  readonly user: string;
+  readonly home: string;
+  readonly groups: readonly string[];
+  readonly kvmDevice: boolean;
+  readonly cpus: number;
+  readonly availableMiB: number;
+  readonly freeGiB: number;
+  /** Settings of libvirtd.conf that matter here; absent when it cannot be read. */
+  readonly settings?: Readonly<Record<string, string>>;
+  readonly pool: {
+    readonly name: string;
+    readonly defined: boolean;
+    readonly running: boolean;
+    readonly autostart: boolean;
+  };
+}
+
+/** What platform.md promises of libvirtd. */
+const wantedSettings = {
+  listen_tls: "0",
+  listen_tcp: "0",
+  unix_sock_group: "libvirt",
+  unix_sock_rw_perms: "0770",
+} as const;
+
+/** Runs on the hypervisor, which may be another machine: plain sh, one `name=value` line each, nothing is changed. */
+const look = `
+echo "uid=$(id -u)"; echo "user=$(id -un)"; echo "home=$HOME"; echo "groups=$(id -Gn)"
+[ -c /dev/kvm ] && echo kvm=yes
+echo "cpus=$(nproc)"
+awk '/^MemAvailable/ { print "memory=" $2 }' /proc/meminfo
+df -Pk "$HOME" | awk 'NR == 2 { print "disk=" $4 }'
+if [ -r /etc/libvirt/libvirtd.conf ]; then echo conf=readable; sed -n 's/^ *\\([a-z_]*\\) *= *"\\{0,1\\}\\([^" #]*\\).*/set \\1=\\2/p' /etc/libvirt/libvirtd.conf; fi
+`;
+
+/** Asks libvirt at the URI, and the machine behind it by ssh if it is another one. */
+export async function lookAtHypervisor(uri: string, pool: string, signal?: AbortSignal): Promise<HypervisorFacts> {
+  const { hostname, username } = new URL(uri);
+  const ssh = hostname === "" ? undefined : username === "" ? hostname : `${username}@${hostname}`;
+  const ask = (command: string, args: readonly string[]) => tell(command, args, signal);
+  const [told, list, info] = await Promise.all([
+    ssh === undefined
+      ? ask("sh", ["-c", look])
+      : ask("ssh", ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", ssh, look]),
+    ask("virsh", ["-c", uri, "list", "--all", "--name"]),
+    ask("virsh", ["-c", uri, "pool-info", pool]),
+  ]);
+  const answers = list.code === 0;
+  return {
+    uri,
+    ...(ssh === undefined ? {} : { ssh }),
+    libvirt: answers ? { works: true } : { works: false, why: lastLine(list) },
+    ...readLook(told.stdout),
+    pool: { name: pool, ...readPool(info.code === 0 ? info.stdout : "") },
+  };
+}
+
+/** Parses what `look` printed. */
+export function readLook(text: string): Omit<HypervisorFacts, "uri" | "ssh" | "libvirt" | "pool"> {
+  const lines = text.split("\n");
+  const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+  const settings = lines
+    .filter((line) => line.startsWith("set "))
+    .map((line) => line.slice(4).split("=", 2) as [string, string]);
+  return {
+    root: value("uid") === "0",
+    user: value("user"),
+    home: value("home"),
+    groups: value("groups").split(" ").filter(Boolean),
+    kvmDevice: value("kvm") === "yes",
+    cpus: Number(value("cpus")),
+    availableMiB: Math.floor(Number(value("memory")) / 1_024),
+    freeGiB: Math.floor(Number(value("disk")) / 2 ** 20),
+    ...(value("conf") === "readable" ? { settings: Object.fromEntries(settings) } : {}),
+  };
+}
+
+/** Parses `virsh pool-info`; empty text means that there is none. */
+export function readPool(text: string): Omit<HypervisorFacts["pool"], "name"> {
+  return {
+    defined: text.trim() !== "",
+    running: /^State:\s+running/m.test(text),
+    autostart: /^Autostart:\s+yes/m.test(text),
+  };
+}
+
+/** The checks of a hypervisor that runs its own libvirtd. */
+export function checkHypervisor(facts: HypervisorFacts): Check[] {
+  return [checkLibvirt(facts), checkKvm(facts), checkGroups(facts), checkSettings(facts), checkPool(facts)];
+}
+
+function checkLibvirt({ uri, libvirt, ssh }: HypervisorFacts): Check {
+  const command =
+    ssh === undefined
+      ? "apt-get install -y --no-install-recommends libvirt-daemon-system && systemctl enable --now libvirtd"
+      : `ssh ${ssh} virsh -c qemu:///system list --all`;
+  return {
+    id: "libvirt",
+    title: "libvirt answers",
+    outcome: libvirt.works ? "ok" : "missing",
+    seen: libvirt.works ? uri : libvirt.why,
+    why: `the cluster's machines are made at ${uri}`,
+    needed: true,
+    ...(libvirt.works ? {} : { fix: { command, automatic: false } }),
+  };
+}
+
+function checkKvm({ kvmDevice }: HypervisorFacts): Check {
+  return {
+    id: "kvm",
+    title: "KVM",
+    outcome: kvmDevice ? "ok" : "missing",
+    seen: kvmDevice ? "/dev/kvm" : "no /dev/kvm",
+    why: "without it the nodes are emulated, about ten times slower",
+    needed: false,
+    ...(kvmDevice
+      ? {}
+      : {
+          fix: {
+            command: "# turn virtualisation on in the firmware, then: modprobe -a kvm_intel kvm_amd",
+            automatic: false,
+          },
+        }),
+  };
+}
+
+function checkGroups(facts: HypervisorFacts): Check {
+  const lacking = facts.root ? [] : ["kvm", "libvirt"].filter((group) => !facts.groups.includes(group));
+  return {
+    id: "groups",
+    title: "groups kvm and libvirt",
+    outcome: lacking.length === 0 ? "ok" : "missing",
+    seen: facts.root
+      ? "root needs none"
+      : lacking.length === 0
+        ? facts.user
+        : `${facts.user} is not in ${lacking.join(" and ")}`,
+    why: "they may use KVM and libvirt's socket",
+    needed: true,
+    ...(lacking.length === 0
+      ? {}
+      : {
+          fix: {
+            command: there(facts, `sudo usermod -aG ${lacking.join(",")} ${facts.user}`, "then log in again"),
+            automatic: false,
+          },
+        }),
+  };
+}
+
+function checkSettings(facts: HypervisorFacts): Check {
+  const { settings } = facts;
+  const differ = Object.entries(wantedSettings).filter(([name, value]) => settings?.[name] !== value);
+  const ok = settings !== undefined && differ.length === 0;
+  const file = "/etc/libvirt/libvirtd.conf";
+  const edits = differ.map(([name, value]) => {
+    const setting = `${name} = ${/^\d$/.test(value) ? value : `"${value}"`}`;
+    return `sed -i '/^ *${name} *=/d' ${file} && echo '${setting}' >> ${file}`;
+  });
+  return {
+    id: "libvirtd settings",
+    title: "libvirtd settings",
+    outcome: ok ? "ok" : "wrong",
+    seen:
+      settings === undefined
+        ? `${file} cannot be read`
+        : ok
+          ? "no TLS or TCP, socket for group libvirt"
+          : differ.map(([name]) => `${name} is ${settings[name] ?? "not set"}`).join(", "),
+    why: "libvirt is to be reached through its socket by its group, and by ssh",
+    needed: false,
+    ...(ok || settings === undefined
+      ? {}
+      : {
+          fix: {
+            command: there(facts, `${edits.join(" && ")} && systemctl restart libvirtd`),
+            automatic: facts.root && facts.ssh === undefined,
+          },
+        }),
+  };
+}
+
+function checkPool(facts: HypervisorFacts): Check {
+  const { pool, uri, home, libvirt } = facts;
+  const steps = [
+    ...(pool.defined
+      ? []
+      : [`pool-define-as ${pool.name} dir --target ${home}/${pool.name}`, `pool-build ${pool.name}`]),
+    ...(pool.running ? [] : [`pool-start ${pool.name}`]),
+    ...(pool.autostart ? [] : [`pool-autostart ${pool.name}`]),
+  ];
+  const lacking = !pool.defined ? "not defined" : !pool.running ? "not started" : "not autostarted";
+  return {
+    id: "pool",
+    title: `pool ${pool.name}`,
+    outcome: steps.length === 0 ? "ok" : pool.defined ? "wrong" : "missing",
+    seen: steps.length === 0 ? "defined, running, autostarted" : lacking,
+    why: "it holds the base image and the disks",
+    needed: true,
+    ...(steps.length === 0
+      ? {}
+      : {
+          fix: {
+            command: steps.map((step) => `virsh -c ${shellQuote([uri])} ${step}`).join(" && "),
+            automatic: libvirt.works,
+          },
+        }),
+  };
+}
+
+/** The command as it must be typed here. */
+function there({ ssh }: HypervisorFacts, command: string, then?: string): string {
+  const here = ssh === undefined ? command : shellQuote(["ssh", "-t", ssh, command]);
+  return then === undefined ? here : `${here}   # ${then}`;
+}
+
+async function tell(command: string, args: readonly string[], signal?: AbortSignal): Promise<CommandResult> {
+  const accept = Array.from({ length: 256 }, (_, code) => code);
+  const failed = { code: 127, stdout: "", stderr: `${command} is missing`, elapsed: seconds(0) };
+  const told = run(command, args, { accept, timeout: seconds(30), ...(signal === undefined ? {} : { signal }) });
+  return orAborted(
+    signal ?? new AbortController().signal,
+    told.catch(() => failed),
+  );
+}
+
+const lastLine = ({ stdout, stderr }: CommandResult): string =>
+  (stderr.trim() || stdout.trim()).split("\n").at(-1) ?? "";

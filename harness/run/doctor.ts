@@ -1,0 +1,103 @@
+import { KpiError } from "../core/errors.ts";
+import type { OnProgress } from "../core/event.ts";
+import type { KpiPaths } from "../core/paths.ts";
+import type { Plan } from "../core/plan.ts";
+import type { Accelerator } from "../lab/accelerator.ts";
+import { blocking, type Check } from "./doctor-check.ts";
+import { type Facts, gatherFacts } from "./doctor-facts.ts";
+import { applyFixes, describeFixes } from "./doctor-fix.ts";
+import { checkHypervisor } from "./doctor-hypervisor.ts";
+import { checkBackports, checkMachine } from "./doctor-machine.ts";
+import { checkTools } from "./doctor-tools.ts";
+
+export { blocking, type Check, renderDoctor } from "./doctor-check.ts";
+
+export interface DoctorOptions {
+  readonly plan: Plan;
+  readonly paths: KpiPaths;
+  readonly signal?: AbortSignal;
+}
+
+export interface Diagnosis {
+  readonly checks: readonly Check[];
+  readonly facts: Facts;
+}
+
+/** Looks at the machine and judges it against what the plan needs. Changes nothing. */
+export async function runDoctor({ plan, paths, signal }: DoctorOptions): Promise<Diagnosis> {
+  const pool = plan.image.pool;
+  const facts = await gatherFacts({ host: plan.host, paths, pool, ...(signal === undefined ? {} : { signal }) });
+  return { checks: judge(facts, plan), facts };
+}
+
+/** All checks for a plan on a machine. Pure. */
+export function judge(facts: Facts, plan: Plan): Check[] {
+  const lab = plan.host.kind === "lab";
+  const builds = [
+    "go" as const, // the libvirt provider, whose release is not pinned
+    ...(plan.image.source === "debian-13-lookalike" ? ["mmdebstrap" as const] : []),
+  ];
+  const tools = checkTools(facts, [lab ? "lab" : "libvirt", ...builds]);
+  const packagesWanted = tools.some(({ outcome, fix }) => outcome !== "ok" && fix?.packages !== undefined);
+  return [
+    ...checkMachine(facts, plan),
+    ...(facts.hypervisor === undefined ? [] : checkHypervisor(facts.hypervisor)),
+    ...(packagesWanted ? checkBackports(facts) : []),
+    ...tools,
+  ];
+}
+
+export interface ReadyOptions extends DoctorOptions {
+  /** Told what is missing and what is about to be done, before it is done. */
+  readonly note: (text: string) => void;
+  readonly onProgress?: OnProgress;
+  readonly log?: string;
+}
+
+/**
+ * Makes this machine able to run the plan: looks, installs and mends what it may, looks again. Throws a `host` error that
+ * lists all that still stands in the way.
+ */
+export async function makeReady(options: ReadyOptions): Promise<Accelerator> {
+  const { note, onProgress, log } = options;
+  onProgress?.({ what: "looking at this machine" });
+  let { checks, facts } = await runDoctor(options);
+  if (blocking(checks).some(({ fix }) => fix?.automatic === true)) {
+    for (const { title, seen } of blocking(checks)) note(`missing: ${title} (${seen})`);
+    for (const line of describeFixes(checks)) note(`doing: ${line}`);
+    await applyFixes(checks, {
+      facts,
+      ...(onProgress === undefined ? {} : { onProgress }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(log === undefined ? {} : { log }),
+    });
+    ({ checks, facts } = await runDoctor(options));
+  }
+  const bad = blocking(checks);
+  const accelerator = facts.accelerator ?? remoteAccelerator(facts);
+  if (bad.length === 0 && accelerator !== undefined) return accelerator;
+  throw notReady(bad);
+}
+
+/** On another machine nothing can be booted before the cluster is; its device node must do as a proof. */
+function remoteAccelerator({ hypervisor }: Facts): Accelerator | undefined {
+  if (hypervisor?.ssh === undefined) return undefined;
+  return hypervisor.kvmDevice
+    ? { accelerator: "kvm", proof: `/dev/kvm is there on ${hypervisor.ssh}`, cpuModel: "host" }
+    : { accelerator: "tcg", proof: `no /dev/kvm on ${hypervisor.ssh}`, cpuModel: "qemu64" };
+}
+
+function notReady(bad: readonly Check[]): KpiError {
+  const [only] = bad;
+  const what =
+    bad.length === 1
+      ? `this machine cannot run the cluster: ${only?.title}`
+      : `this machine cannot run the cluster: ${bad.length} things are missing or wrong`;
+  return new KpiError("host", what, {
+    details: bad.flatMap(({ title, outcome, seen, why, fix }) => [
+      `${title} is ${outcome}: ${seen} (${why})`,
+      ...(fix === undefined ? [] : [`  fix: ${fix.command}`]),
+    ]),
+    hint: "kpi doctor shows everything that was looked at",
+  });
+}
