@@ -1,4 +1,3 @@
-import { KpiError } from "../core/errors.ts";
 import { contentsOf } from "./content.ts";
 import { isPinned, lockedSupply, type Supply, unpinned } from "./lock.ts";
 import { findOnMachine } from "./machine.ts";
@@ -41,11 +40,11 @@ async function view(supply: Supply, context: SupplyContext & { full?: boolean })
 
   const machine = supply.machine === undefined ? undefined : await findOnMachine(supply.machine, env, context.signal);
   if (machine?.found === true) {
-    const { program, path } = machine;
-    const file = Bun.file(path);
-    const madeAt = new Date(file.lastModified).toISOString();
-    const detail = `${program}, ${path}`;
-    return { ...base, version: machine.version, state: "machine", source: "machine", detail, size: file.size, madeAt };
+    const { version: found, detail, file, age } = machine;
+    const { sha256, size } = file;
+    const files = { [supply.files[0] ?? name]: file };
+    const madeAt = age.toISOString();
+    return { ...base, version: found, state: "machine", source: "machine", detail, files, sha256, size, madeAt };
   }
 
   const contents = await contentsOf(context.lock, context.cache, supply);
@@ -77,12 +76,4 @@ async function view(supply: Supply, context: SupplyContext & { full?: boolean })
 function sourcesOf(supply: Supply, mirror: string | undefined): string[] {
   const release = isPinned(supply) ? [...(mirror === undefined ? [] : ["mirror"]), "upstream"] : [];
   return [...release, ...(supply.build === undefined ? [] : ["build"])];
-}
-
-/** Checks by hash what is in the cache; throws a `supply` error for the first that is not what was stored. */
-export async function verifySupplies(context: SupplyContext): Promise<void> {
-  for (const { name, state, detail } of await inspectSupplies({ ...context, full: true })) {
-    if (state === "damaged")
-      throw new KpiError("supply", `${name}: ${detail}`, { hint: "it is made anew when needed" });
-  }
 }

@@ -45,6 +45,8 @@ export interface Supply {
   readonly place?: Readonly<Record<string, readonly string[]>>;
   readonly machine?: MachineSource;
   readonly upstream?: readonly UpstreamFile[];
+  /** The release's own list of hashes (sha256sum's format), which a new pin must agree with. */
+  readonly sums?: string;
   readonly build?: BuildSource;
 }
 

@@ -1,8 +1,17 @@
+import { stat } from "node:fs/promises";
 import { run } from "../tools/exec.ts";
 import type { MachineSource } from "./lock.ts";
+import { sha256File } from "./store.ts";
+import type { ResolvedFile } from "./supply.ts";
 
 export type MachineProgram =
-  | { readonly found: true; readonly program: string; readonly path: string; readonly version: string }
+  | {
+      readonly found: true;
+      readonly version: string;
+      readonly detail: string;
+      readonly file: ResolvedFile;
+      readonly age: Date;
+    }
   | { readonly found: false; readonly why: string };
 
 /** Looks for one of the programs on the PATH, in a version that is new enough. Says why when there is none. */
@@ -18,7 +27,11 @@ export async function findOnMachine(
     const version = await versionOf(path, signal);
     if (version === undefined) seen.push(`${path} tells no version`);
     else if (compareVersions(version, source.atLeast) < 0) seen.push(`${path} is ${version}, below ${source.atLeast}`);
-    else return { found: true, program, path, version };
+    else {
+      const { size, mtime } = await stat(path);
+      const file = { path, size, sha256: await sha256File(path) };
+      return { found: true, version, detail: `${program} ${version} of this machine, ${path}`, file, age: mtime };
+    }
   }
   return { found: false, why: seen.join("; ") || `no ${source.programs.join(" or ")} on the PATH` };
 }

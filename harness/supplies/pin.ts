@@ -1,9 +1,9 @@
-import { rename, stat, writeFile } from "node:fs/promises";
+import { rename, rm, stat, writeFile } from "node:fs/promises";
 import { KpiError } from "../core/errors.ts";
 import type { Position } from "../core/fault.ts";
 import { nodeAt } from "../core/yaml.ts";
 import { download, downloadLimits } from "./download.ts";
-import { lockedSupply, parseLockNode, unpinned } from "./lock.ts";
+import { lockedSupply, parseLockNode, unpinned, urlFileName } from "./lock.ts";
 import { downloadPath } from "./release.ts";
 import { hold } from "./resolution.ts";
 import type { SupplyContext } from "./supply.ts";
@@ -14,6 +14,8 @@ export interface Pin {
   readonly sha256: string;
   readonly size?: number;
   readonly known: boolean;
+  /** The release's own list that says the same. */
+  readonly confirmedBy?: string;
 }
 
 /**
@@ -32,22 +34,45 @@ export async function pinSupply(name: string, context: SupplyContext): Promise<P
   const onProgress = (progress: Parameters<NonNullable<SupplyContext["onProgress"]>>[1]) =>
     context.onProgress?.(name, progress);
   using _ = await hold(cache, name, signal, onProgress);
+  const fetch = (url: string) =>
+    download(url, downloadPath(cache, supply, { url }), {
+      limits: context.limits ?? downloadLimits,
+      onProgress,
+      ...(signal === undefined ? {} : { signal }),
+    });
   const pins: Pin[] = [];
   for (const file of supply.upstream) {
     if (file.sha256 !== unpinned) {
       pins.push({ url: file.url, sha256: file.sha256, known: true });
       continue;
     }
-    const path = downloadPath(cache, supply, file);
-    const { sha256, size } = await download(file.url, path, {
-      limits: context.limits ?? downloadLimits,
-      onProgress,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    const { sha256, size } = await fetch(file.url);
     pins.push({ url: file.url, sha256, size, known: false });
   }
-  if (pins.some(({ known }) => !known)) await record(lock.path, name, pins);
-  return pins;
+  if (pins.every(({ known }) => known)) return pins;
+  if (supply.sums !== undefined) {
+    await fetch(supply.sums);
+    const list = downloadPath(cache, supply, { url: supply.sums });
+    const text = await Bun.file(list).text();
+    await rm(list, { force: true });
+    confirm(pins, supply.sums, text);
+  }
+  await record(lock.path, name, pins);
+  const confirmed = supply.sums === undefined ? {} : { confirmedBy: supply.sums };
+  return pins.map((pin) => (pin.known ? pin : { ...pin, ...confirmed }));
+}
+
+/** Refuses pins that the release's own list does not confirm. It comes from the same place, so it proves no honesty, but it does prove that nothing was mangled on the way. */
+function confirm(pins: readonly Pin[], sums: string, list: string): void {
+  for (const { url, sha256, known } of pins) {
+    const file = urlFileName(url);
+    const line = list.split("\n").find((each) => each.trim().split(/\s+\*?/)[1] === file);
+    if (known || line?.startsWith(sha256) === true) continue;
+    throw new KpiError("supply", `${url}: its hash is not the one in ${sums}, so it is not pinned`, {
+      expected: line?.split(/\s/)[0] ?? `a line for ${file}`,
+      got: sha256,
+    });
+  }
 }
 
 /** Replaces each `unpinned` where it stands. Reads the file anew: it may have changed while we were fetching. */

@@ -18,7 +18,7 @@ export interface ReleaseOptions {
 }
 
 /** Where the download of a file waits until it is whole: named after its address, so that a later run finds it. */
-export function downloadPath(cache: string, supply: Supply, { url }: UpstreamFile): string {
+export function downloadPath(cache: string, supply: Supply, { url }: { readonly url: string }): string {
   return join(downloadDir(cache, supply.name), `${sha256Text(url).slice(0, 8)}-${urlFileName(url)}`);
 }
 

@@ -1,4 +1,4 @@
-import { rm, stat } from "node:fs/promises";
+import { rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Duration, formatDuration, milliseconds, minutes, seconds } from "../core/duration.ts";
 import { notYet, until } from "../core/deadline.ts";
@@ -91,19 +91,9 @@ export class Resolution {
       this.failures.push({ source: "machine", error: new KpiError("supply", found.why) });
       return undefined;
     }
-    const { path, version, program } = found;
-    const { size, mtime } = await stat(path);
-    const file = { path, size, sha256: await store.sha256File(path) };
-    const detail = `${program} ${version} of this machine, ${path}`;
-    return {
-      name,
-      version,
-      source: "machine",
-      detail,
-      dir: dirname(path),
-      files: { [files[0] ?? name]: file },
-      age: mtime,
-    };
+    const { version, detail, file, age } = found;
+    const dir = dirname(file.path);
+    return { name, version, source: "machine", detail, dir, files: { [files[0] ?? name]: file }, age };
   }
 
   /** From the cache, whatever source it came from: the release before the build. */

@@ -262,6 +262,19 @@ describe("pinSupply", () => {
     expect(await pinSupply("thing", await it.context())).toEqual([{ url, sha256: sha256(good), known: true }]);
   });
 
+  test("records only what the release's own list confirms", async () => {
+    const list = (hash: string) => ({ body: new TextEncoder().encode(`${sha256(bad)}  things\n${hash} *thing\n`) });
+    await using it = await setUp({ "/r/thing": { body: good }, "/r/sums": list(sha256(bad)) }, (url) =>
+      thing(release(url("/r/thing"), "unpinned"), `    sums: ${url("/r/sums")}\n`),
+    );
+    const before = readFileSync(it.lockFile, "utf8");
+    const error = await pinSupply("thing", await it.context()).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ kind: "supply", expected: sha256(bad), got: sha256(good) });
+    expect(readFileSync(it.lockFile, "utf8")).toBe(before);
+    it.origin.set("/r/sums", list(sha256(good)));
+    expect(await pinSupply("thing", await it.context())).toMatchObject([{ confirmedBy: it.origin.url("/r/sums") }]);
+  });
+
   test("records nothing when a file cannot be had", async () => {
     await using it = await setUp({ "/r/thing": { body: good } }, (url) =>
       thing(`${release(url("/r/thing"), "unpinned")}      - url: ${url("/r/other")}\n        sha256: unpinned\n`),

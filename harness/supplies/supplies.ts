@@ -4,7 +4,7 @@ import { Resolution, type Shared } from "./resolution.ts";
 import type { ResolvedSupply, SupplyContext } from "./supply.ts";
 import { Slots, together } from "./together.ts";
 
-export { inspectSupplies, type SupplyView, verifySupplies } from "./inspect.ts";
+export { inspectSupplies, type SupplyView } from "./inspect.ts";
 export { loadLock, lockedSupply, type SupplyLock } from "./lock.ts";
 export { type Pin, pinSupply } from "./pin.ts";
 export { terraformCliConfig } from "./provider.ts";
