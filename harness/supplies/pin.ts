@@ -6,6 +6,7 @@ import { download, downloadLimits } from "./download.ts";
 import { lockedSupply, parseLockNode, unpinned, urlFileName } from "./lock.ts";
 import { downloadPath } from "./release.ts";
 import { hold } from "./resolution.ts";
+import { inCache } from "./store.ts";
 import type { SupplyContext } from "./supply.ts";
 
 /** A hash that was recorded now, or (`known`) stood in the lock file before. */
@@ -33,13 +34,15 @@ export async function pinSupply(name: string, context: SupplyContext): Promise<P
   }
   const onProgress = (progress: Parameters<NonNullable<SupplyContext["onProgress"]>>[1]) =>
     context.onProgress?.(name, progress);
-  using _ = await hold(cache, name, signal, onProgress);
+  using _ = await inCache(cache, () => hold(cache, name, signal, onProgress));
   const fetch = (url: string) =>
-    download(url, downloadPath(cache, supply, { url }), {
-      limits: context.limits ?? downloadLimits,
-      onProgress,
-      ...(signal === undefined ? {} : { signal }),
-    });
+    inCache(cache, () =>
+      download(url, downloadPath(cache, supply, { url }), {
+        limits: context.limits ?? downloadLimits,
+        onProgress,
+        ...(signal === undefined ? {} : { signal }),
+      }),
+    );
   const pins: Pin[] = [];
   for (const file of supply.upstream) {
     if (file.sha256 !== unpinned) {

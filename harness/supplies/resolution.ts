@@ -73,6 +73,10 @@ export class Resolution {
   }
 
   async resolve(): Promise<ResolvedSupply> {
+    return await store.inCache(this.cache, () => this.find());
+  }
+
+  private async find(): Promise<ResolvedSupply> {
     const machine = await this.onMachine();
     if (machine !== undefined) return machine;
     const contents = await contentsOf(this.shared.context.lock, this.cache, this.supply);

@@ -47,6 +47,24 @@ export function contentDir(cache: string, supply: Supply, key: string): string {
 /** Where the bytes of an unfinished download of it wait. */
 export const downloadDir = (cache: string, name: string) => join(supplyDir(cache, name), ".download");
 
+const cacheTroubles: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR"]);
+
+/** Whether the file system, and nothing outside, is to blame. */
+export const isCacheTrouble = (error: unknown): boolean => cacheTroubles.has((error as NodeJS.ErrnoException)?.code);
+
+/** Does work that writes into the cache; says so, as a `host` error, when it is the cache that fails. */
+export async function inCache<T>(cache: string, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isCacheTrouble(error)) throw error;
+    throw new KpiError("host", `the cache ${cache} cannot be written: ${(error as Error).message}`, {
+      hint: "free some space, or set KPI_CACHE to another directory",
+      cause: error,
+    });
+  }
+}
+
 /** The SHA-256 of a file, in hexadecimal. */
 export async function sha256File(path: string): Promise<string> {
   const hasher = new Bun.CryptoHasher("sha256");

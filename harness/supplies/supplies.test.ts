@@ -247,6 +247,14 @@ describe("the cache", () => {
   });
 });
 
+test("a cache that cannot be written is the machine's fault", async () => {
+  await using it = await setUp({}, () => thing("", recipe));
+  expect(await it.fail({ cache: join(it.lockFile, "cache") })).toMatchObject({
+    kind: "host",
+    hint: expect.stringContaining("KPI_CACHE"),
+  });
+});
+
 describe("pinSupply", () => {
   test("records the hash and nothing else, and what it fetched is used", async () => {
     await using it = await setUp({ "/r/thing": { body: good } }, (url) => thing(release(url("/r/thing"), "unpinned")));

@@ -3,6 +3,7 @@ import { open, rm } from "node:fs/promises";
 import { type Duration, formatDuration, milliseconds } from "../core/duration.ts";
 import { notYet, until } from "../core/deadline.ts";
 import { KpiError } from "../core/errors.ts";
+import { isCacheTrouble } from "./store.ts";
 import { type Partial, readPartial, writeNote } from "./partial.ts";
 
 /** What went wrong with one attempt. `again`: trying once more may help. `hostDown`: so would every other file of that host. */
@@ -159,7 +160,7 @@ class Line {
         onChunk(chunk, done);
       }
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOSPC") throw noRoom(path, error);
+      if (isCacheTrouble(error)) throw error;
       throw this.explain(error);
     } finally {
       over = true;
@@ -212,10 +213,6 @@ async function refuse(response: Response, path: string): Promise<never> {
   if (status === 416) await rm(path, { force: true });
   const text = `answers ${status}${response.statusText === "" ? "" : ` ${response.statusText}`}`;
   throw new Trouble(text, status === 416 || status === 429 || status >= 500);
-}
-
-function noRoom(path: string, cause: unknown): KpiError {
-  return new KpiError("host", `no space left for ${path}`, { hint: "free some, or set KPI_CACHE elsewhere", cause });
 }
 
 /** Codes of the system and of the runtime, in words. */
