@@ -20,9 +20,10 @@ interface Part {
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
 const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures"];
 
-/** Everything that `kpi test` runs: what is quick first. */
+/** Everything that `kpi test` runs. The machine is made ready first, because the tests use its real tools; then what is quick. */
 function parts(unitOnly: boolean, filter: readonly string[]): Part[] {
   const checks: Part[] = [
+    { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
     { name: "types", command: [bun, "check"], single: true },
     { name: "format", command: [bun, "fmt", "--check"], single: true },
   ];

@@ -1,0 +1,90 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { projectRoot } from "./core/paths.ts";
+import { run } from "./tools/exec.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "cli-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+const state = join(dir, "state");
+const bun = join(projectRoot, "node_modules", ".bin", "bun");
+const kpi = (...args: string[]) =>
+  run(bun, [join(projectRoot, "harness", "cli.ts"), ...args], {
+    env: { KPI_STATE: state, KPI_CACHE: join(dir, "cache") },
+    accept: [0, 1, 2, 130],
+  });
+
+describe("bad input", () => {
+  test("a bad spec: every fault with its position, exit 2, nothing created", async () => {
+    const spec = join(dir, "bad.yaml");
+    writeFileSync(
+      spec,
+      `extends: ${join(projectRoot, "specs", "lab.yaml")}\nk3s: { version: stable }\nnodes:\n  k3s-cp-01: { address: 192.168.122.1 }\n`,
+    );
+    const { code, stderr, stdout } = await kpi("up", spec);
+    expect(code).toBe(2);
+    expect(stdout).toBe("");
+    expect(stderr).toMatch(/bad\.yaml:2:\d+ k3s\.version: /);
+    expect(stderr).toMatch(/bad\.yaml:4:\d+ nodes\.k3s-cp-01\.address: /);
+    expect(existsSync(state)).toBe(false);
+    expect(existsSync(join(dir, "cache"))).toBe(false);
+  });
+
+  test.each([
+    [["upp"], 'there is no command "upp"'],
+    [["up", "--frsh"], "--frsh"],
+    [["up", "a", "b"], 'unexpected argument "b"'],
+    [["up", "--host", "vbox"], '--host: "vbox" is no host'],
+    [["ssh"], "there is no cluster"],
+    [["down", "nothing-here"], "nothing to remove|there is no cluster"],
+  ] as const)("%p is refused in one sentence", async (args, what) => {
+    const { code, stderr, stdout } = await kpi(...args);
+    expect(code).not.toBe(130);
+    expect(stderr + stdout).toMatch(new RegExp(what.replaceAll("-", "\\-")));
+    expect(stderr).not.toContain("bug:");
+  });
+});
+
+test("help lists every command, and each command explains itself", async () => {
+  const overview = await kpi("--help");
+  expect(overview.code).toBe(0);
+  const names = [...overview.stdout.matchAll(/^ {2}([a-z]+) {2,}\S/gm)].map((match) => match[1] ?? "");
+  expect(names).toEqual(
+    expect.arrayContaining([
+      "up",
+      "down",
+      "rebuild",
+      "status",
+      "plan",
+      "doctor",
+      "ssh",
+      "console",
+      "logs",
+      "kubeconfig",
+      "kubectl",
+      "supplies",
+      "image",
+      "bundle",
+      "reap",
+      "test",
+    ]),
+  );
+  expect((await kpi("up", "--help")).stdout).toContain("usage: kpi up [SPEC] [OPTIONS]");
+});
+
+test("plan prints JSON that follows from the spec, and touches nothing", async () => {
+  const { stdout, code } = await kpi("plan", "lab", "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout)).toMatchObject({
+    cluster: "kpi",
+    nodes: [{ name: "k3s-cp-01" }, { name: "k3s-worker-01" }, { name: "k3s-worker-02" }],
+  });
+  expect(existsSync(state)).toBe(false);
+});
+
+test("an error as JSON has its kind and its sentence", async () => {
+  const { stdout, code } = await kpi("plan", join(dir, "absent.yaml"), "--json");
+  expect(code).toBe(2);
+  expect(JSON.parse(stdout)).toMatchObject({ error: { kind: "spec" } });
+});

@@ -1,0 +1,131 @@
+import { KpiError, renderError } from "../core/errors.ts";
+import { kpiPaths } from "../core/paths.ts";
+import type { Host } from "../core/plan.ts";
+import { renderPlan } from "../report/plan.ts";
+import { renderTimeline } from "../report/timeline.ts";
+import { chooseSpec } from "../run/choice.ts";
+import { ClusterDir, clusterNames } from "../run/cluster.ts";
+import { purgeCache, unmakeCluster } from "../run/down.ts";
+import { interruptible } from "../run/interrupt.ts";
+import { clusterStatus, renderStatus, useCommands } from "../run/status.ts";
+import { holdCluster, up } from "../run/up.ts";
+import { openView } from "../run/view.ts";
+import {
+  type Arguments,
+  type Command,
+  cluster,
+  flag,
+  host,
+  json,
+  parseHost,
+  pickCluster,
+  show,
+  text,
+  tidy,
+} from "./command.ts";
+
+async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
+  const asJson = flag(args, "json");
+  await tidy();
+  await using view = openView(process.stdout, asJson);
+  return interruptible(async (signal) => {
+    const choice = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), kpiPaths());
+    const result = await up({
+      ...choice,
+      paths: kpiPaths(),
+      fresh,
+      keep: flag(args, "keep"),
+      signal,
+      listen: view.listen,
+    });
+    await view[Symbol.asyncDispose]();
+    if (asJson) return 0;
+    if (!result.unchanged) show(`\n${renderTimeline(result.record, choice.plan)}`);
+    const use = useCommands(result.access);
+    return show(`\nuse it:\n  ${use.kubectl}\n  ${use.ssh}`);
+  });
+}
+
+async function remove(args: Arguments): Promise<number> {
+  await tidy();
+  const paths = kpiPaths();
+  const known = clusterNames(paths.state);
+  const name = args.positionals[0] ?? text(args, "cluster");
+  if (name === undefined && known.length === 0) {
+    if (flag(args, "purge")) purgeCache(paths.cache);
+    return show("nothing to remove");
+  }
+  const cluster = name === undefined ? pickCluster(args) : new ClusterDir(paths.state, name);
+  if (!known.includes(cluster.name)) {
+    throw new KpiError("spec", `there is no cluster ${JSON.stringify(cluster.name)}`, {
+      expected: known.join(", ") || "none exists",
+    });
+  }
+  using _lock = holdCluster(cluster);
+  const host = readHost(cluster);
+  await unmakeCluster(cluster, host, { orderly: true, say: (line) => show(line) });
+  if (flag(args, "purge")) purgeCache(paths.cache);
+  return show(
+    `cluster ${cluster.name} is removed${flag(args, "purge") ? ", images and supplies too" : "; its image stays"}`,
+  );
+}
+
+/** Where a cluster runs; a state file that cannot be read does not keep it from being removed. */
+function readHost(cluster: ClusterDir): Host {
+  try {
+    return cluster.read()?.plan.host ?? { kind: "lab" };
+  } catch (error) {
+    process.stderr.write(`kpi: ${renderError(error)}\n`);
+    return { kind: "lab" };
+  }
+}
+
+/** Commands that make, show and remove clusters. */
+export const clusterCommands: Readonly<Record<string, Command>> = {
+  up: {
+    summary: "make the cluster; a running, unchanged one is left as it is",
+    more: "Without SPEC: kpi.yaml where this machine can run it, lab.yaml otherwise. SPEC is a path, or a name from specs/.",
+    positionals: ["[SPEC]"],
+    options: {
+      host,
+      fresh: { type: "boolean", help: "make it anew even if it runs unchanged" },
+      keep: { type: "boolean", help: "leave a cluster that failed for a look" },
+      json: { type: "boolean", help: "one JSON event a line" },
+    },
+    run: (args) => makeUp(args, flag(args, "fresh")),
+  },
+
+  down: {
+    summary: "remove the cluster, its disks and its lab; the image stays",
+    positionals: ["[CLUSTER]"],
+    options: { cluster, purge: { type: "boolean", help: "forget images and supplies as well" } },
+    run: remove,
+  },
+
+  rebuild: {
+    summary: "remove the cluster and make it again: same plan, fresh machines",
+    positionals: ["[SPEC]"],
+    options: { host, keep: { type: "boolean", help: "leave a cluster that failed for a look" }, json },
+    run: (args) => makeUp(args, true),
+  },
+
+  status: {
+    summary: "what runs, and the commands to use it",
+    options: { cluster, json },
+    async run(args) {
+      await tidy();
+      const status = await clusterStatus(pickCluster(args));
+      return show(flag(args, "json") ? JSON.stringify(status, null, 2) : renderStatus(status));
+    },
+  },
+
+  plan: {
+    summary: "print all that follows from a spec; touches nothing",
+    positionals: ["[SPEC]"],
+    options: { host, json },
+    async run(args) {
+      const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), kpiPaths());
+      return show(flag(args, "json") ? JSON.stringify(plan, null, 2) : renderPlan(plan));
+    },
+  },
+};

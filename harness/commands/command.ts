@@ -1,0 +1,82 @@
+import { KpiError } from "../core/errors.ts";
+import { kpiPaths } from "../core/paths.ts";
+import type { Host } from "../core/plan.ts";
+import { ClusterDir, clusterNames } from "../run/cluster.ts";
+import { reap } from "../run/reap.ts";
+
+/** An option of a command, as node:util parseArgs takes it, and what `--help` says about it. */
+export interface Option {
+  readonly type: "string" | "boolean";
+  readonly help?: string;
+  readonly value?: string;
+}
+
+/** What a command is called with. `rest` is what stood after `--`, or everything for a pass-through command. */
+export interface Arguments {
+  readonly values: Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>;
+  readonly positionals: readonly string[];
+  readonly rest: readonly string[];
+}
+
+export interface Command {
+  readonly summary: string;
+  readonly more?: string;
+  readonly positionals?: readonly string[];
+  readonly options: Readonly<Record<string, Option>>;
+  /** How usage shows what follows the options. */
+  readonly tail?: string;
+  /** All arguments go on unread. */
+  readonly passThrough?: boolean;
+  readonly hidden?: boolean;
+  /** Gives the exit code. */
+  run(args: Arguments): Promise<number>;
+}
+
+export const json: Option = { type: "boolean", help: "machine-readable output" };
+export const host: Option = {
+  type: "string",
+  value: "HOST",
+  help: "lab (default), or a libvirt URI such as qemu:///system",
+};
+export const cluster: Option = { type: "string", value: "NAME", help: "which cluster, when there are several" };
+
+export const show = (text: string): number => {
+  process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
+  return 0;
+};
+export const flag = (args: Arguments, name: string): boolean => args.values[name] === true;
+export const text = (args: Arguments, name: string): string | undefined => {
+  const value = args.values[name];
+  return typeof value === "string" ? value : undefined;
+};
+
+/** The host that `--host` names. */
+export function parseHost(value: string | undefined): Host {
+  if (value === undefined || value === "lab") return { kind: "lab" };
+  if (/^qemu(\+ssh)?:\/\//.test(value)) return { kind: "libvirt", uri: value };
+  throw new KpiError("spec", `--host: ${JSON.stringify(value)} is no host`, {
+    expected: "lab, qemu:///system or qemu+ssh://user@machine/system",
+  });
+}
+
+/** An argument that a command cannot do without. */
+export function required(args: Arguments, index: number, what: string): string {
+  const value = args.positionals[index];
+  if (value === undefined) throw new KpiError("spec", `${what} is missing`, { hint: "kpi COMMAND --help" });
+  return value;
+}
+
+/** The cluster meant: the named one, else the only one. */
+export function pickCluster(args: Arguments): ClusterDir {
+  const { state } = kpiPaths();
+  const known = clusterNames(state);
+  const name = text(args, "cluster") ?? (known.length === 1 ? known[0] : undefined);
+  if (name !== undefined) return new ClusterDir(state, name);
+  if (known.length === 0) throw new KpiError("host", "there is no cluster", { hint: "make one with: kpi up" });
+  throw new KpiError("spec", "which cluster?", { expected: `--cluster ${known.join(" | ")}` });
+}
+
+/** Tidies up after killed runs before anything else is done; says so on standard error. */
+export async function tidy(): Promise<void> {
+  await reap(kpiPaths(), (line) => process.stderr.write(`kpi: removed what a killed run left: ${line}\n`));
+}

@@ -1,0 +1,140 @@
+import { resolve } from "node:path";
+import { KpiError } from "../core/errors.ts";
+import { kpiPaths } from "../core/paths.ts";
+import { bundle } from "../run/bundle.ts";
+import { chooseSpec } from "../run/choice.ts";
+import { ClusterDir, clusterNames } from "../run/cluster.ts";
+import { blocking, renderDoctor, runDoctor } from "../run/doctor.ts";
+import { applyFixes, describeFixes } from "../run/doctor-fix.ts";
+import { imagesJson, makeImage, renderImages } from "../run/image.ts";
+import { interruptible } from "../run/interrupt.ts";
+import { reap } from "../run/reap.ts";
+import { closingLine, runSuite } from "../run/suite.ts";
+import { listImages } from "../supplies/image.ts";
+import { inspectSupplies, loadLock, pinSupply, renderSupplies } from "../supplies/supplies.ts";
+import { type Arguments, type Command, cluster, flag, host, json, parseHost, show, text } from "./command.ts";
+
+async function doctor(args: Arguments): Promise<number> {
+  return interruptible(async (signal) => {
+    const paths = kpiPaths();
+    const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), paths);
+    let { checks, facts } = await runDoctor({ plan, paths, signal });
+    if (flag(args, "fix")) {
+      const planned = describeFixes(checks);
+      for (const line of planned) process.stderr.write(`kpi: doing: ${line}\n`);
+      if (planned.length > 0) {
+        await applyFixes(checks, {
+          facts,
+          signal,
+          onProgress: ({ what }) => void process.stderr.write(`kpi: ${what}\n`),
+        });
+        ({ checks, facts } = await runDoctor({ plan, paths, signal }));
+      }
+    }
+    show(flag(args, "json") ? JSON.stringify(checks, null, 2) : renderDoctor(checks));
+    return blocking(checks).length === 0 ? 0 : 1;
+  });
+}
+
+async function supplies(args: Arguments): Promise<number> {
+  return interruptible(async (signal) => {
+    const [verb, ...names] = args.positionals;
+    const context = { lock: await loadLock(), cache: kpiPaths().cache, signal };
+    if (verb === undefined) {
+      const views = await inspectSupplies(context);
+      return show(flag(args, "json") ? JSON.stringify(views, null, 2) : renderSupplies(views, Date.now()));
+    }
+    if (verb !== "pin" || names.length === 0)
+      throw new KpiError("spec", `supplies: ${JSON.stringify(args.positionals.join(" "))} is no request`, {
+        expected: "kpi supplies, or kpi supplies pin NAME",
+      });
+    for (const name of names) {
+      const pins = await pinSupply(name, {
+        ...context,
+        onProgress: (_name, { what }) => void process.stderr.write(`kpi: ${what}\n`),
+      });
+      for (const pin of pins) show(`${pin.sha256}  ${pin.url}${pin.known ? " (was pinned already)" : ""}`);
+    }
+    return 0;
+  });
+}
+
+async function image(args: Arguments): Promise<number> {
+  return interruptible(async (signal) => {
+    const paths = kpiPaths();
+    if (flag(args, "rebuild")) {
+      const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), paths);
+      await makeImage({
+        plan,
+        paths,
+        rebuild: true,
+        signal,
+        say: (line) => void process.stderr.write(`kpi: ${line}\n`),
+      });
+    }
+    const images = listImages(paths.cache);
+    return show(flag(args, "json") ? JSON.stringify(imagesJson(images), null, 2) : renderImages(images));
+  });
+}
+
+/** Commands about this machine, what the pipeline needs, and what runs left. */
+export const machineCommands: Readonly<Record<string, Command>> = {
+  doctor: {
+    summary: "what this machine lacks, why it matters, and the fix as a command",
+    more: "Exit code 1 while something that is needed is missing or wrong.",
+    positionals: ["[SPEC]"],
+    options: { host, fix: { type: "boolean", help: "apply the fixes that kpi may apply" }, json },
+    run: doctor,
+  },
+  supplies: {
+    summary: "what the pipeline needs from outside, where it came from, its hash",
+    more: "kpi supplies pin NAME fetches an upstream file whose hash is not known yet and records it in the lock file.",
+    positionals: ["[pin]", "[NAME]"],
+    options: { json },
+    run: supplies,
+  },
+  image: {
+    summary: "the node images that are there: packages, size, digest, build time",
+    more: "The image is made when it is needed and known by the digest of everything that went into it.",
+    positionals: ["[SPEC]"],
+    options: { host, rebuild: { type: "boolean", help: "build the image of SPEC, even if it is there" }, json },
+    run: image,
+  },
+  bundle: {
+    summary: "one archive with everything needed to understand a failure",
+    options: { cluster, out: { type: "string", value: "FILE", help: "where (default: ./kpi-bundle.tar.gz)" } },
+    run: (args) =>
+      interruptible(async (signal) => {
+        const { state } = kpiPaths();
+        const name = text(args, "cluster") ?? clusterNames(state)[0] ?? "kpi";
+        const out = await bundle(
+          new ClusterDir(state, name),
+          resolve(text(args, "out") ?? "kpi-bundle.tar.gz"),
+          signal,
+        );
+        return show(out);
+      }),
+  },
+
+  reap: {
+    summary: "remove what killed runs left",
+    options: { json },
+    async run(args) {
+      const removed = await reap(kpiPaths());
+      if (flag(args, "json")) return show(JSON.stringify({ removed }));
+      return show(removed.length === 0 ? "nothing was left" : removed.map((line) => `removed ${line}`).join("\n"));
+    },
+  },
+
+  test: {
+    summary: "the unit tests, then the specs against real clusters",
+    positionals: ["[FILE]"],
+    options: { unit: { type: "boolean", help: "the unit tests only" } },
+    run: (args) =>
+      interruptible(async (signal) => {
+        const tally = await runSuite({ unitOnly: flag(args, "unit"), filter: args.positionals, signal, say: show });
+        show(closingLine(tally));
+        return tally.failed === 0 ? 0 : 1;
+      }),
+  },
+};

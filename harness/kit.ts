@@ -1,0 +1,50 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { minutes } from "./core/duration.ts";
+import { kpiPaths, projectRoot } from "./core/paths.ts";
+import { clusterNames } from "./run/cluster.ts";
+import { type CommandResult, type RunningCommand, run, type RunOptions, start } from "./tools/exec.ts";
+
+export { notYet, until } from "./core/deadline.ts";
+export { milliseconds, minutes, seconds } from "./core/duration.ts";
+export { projectRoot } from "./core/paths.ts";
+export { openLab } from "./lab/lab.ts";
+export { run } from "./tools/exec.ts";
+
+/** A kpi of a test's own: state in a directory that goes with it, the machine's cache (or another one), called as a user calls it. */
+export interface TestKpi extends AsyncDisposable {
+  readonly state: string;
+  readonly cache: string;
+  /** Runs `./kpi ...` to its end, whatever its exit code. */
+  run(args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /** Runs it and fails the test, showing what it said, unless the exit code is 0. */
+  succeed(args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  start(args: readonly string[], options?: RunOptions): RunningCommand;
+}
+
+/** Opens a kpi for a test. Disposing removes its clusters first, then its directory. */
+export function testKpi({ cache = kpiPaths().cache } = {}): TestKpi {
+  const dir = mkdtempSync(join(tmpdir(), "kpi-spec-"));
+  const state = join(dir, "state");
+  const command = join(projectRoot, "kpi");
+  const withPaths = (options: RunOptions): RunOptions => ({
+    timeout: minutes(30),
+    ...options,
+    env: { KPI_STATE: state, KPI_CACHE: cache, NO_COLOR: "1", ...options.env },
+  });
+  const any = Array.from({ length: 256 }, (_, code) => code);
+  const kpi: TestKpi = {
+    state,
+    cache,
+    run: (args, options = {}) => run(command, args, withPaths({ accept: any, ...options })),
+    succeed: (args, options = {}) => run(command, args, withPaths(options)),
+    start: (args, options = {}) => start(command, args, withPaths({ accept: any, ...options })),
+    async [Symbol.asyncDispose]() {
+      for (const name of clusterNames(state)) await kpi.run(["down", name]);
+      await kpi.run(["reap"]);
+      rmSync(dir, { recursive: true, force: true });
+    },
+  };
+  return kpi;
+}

@@ -1,0 +1,140 @@
+import { existsSync, readFileSync } from "node:fs";
+import { type Duration, seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import { projectRoot } from "../core/paths.ts";
+import type { NodePlan, Plan } from "../core/plan.ts";
+import { openLab, type RunningLab } from "../lab/lab.ts";
+import { shellQuote } from "../tools/exec.ts";
+import { type Kube, openKube } from "../tools/kube.ts";
+import { rewriteKubeconfig } from "../tools/kubeconfig.ts";
+import { Libvirt } from "../tools/libvirt.ts";
+import { renderKnownHosts, renderSshConfig } from "../tools/ssh-config.ts";
+import { connectSsh, type NodeConnection } from "../tools/ssh.ts";
+import { connectThrough } from "../tools/tunnel.ts";
+import { type ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
+import type { Secrets } from "./secrets.ts";
+import { clusterSecrets } from "./secrets.ts";
+
+export interface SshOptions {
+  readonly signal?: AbortSignal;
+  readonly deadline?: Duration;
+  readonly booting?: boolean;
+}
+
+/** The ways into one cluster: its nodes, its API, its libvirt. The same for a lab (through its proxy) and for a host's own network. */
+export class Access {
+  readonly secrets: Secrets;
+
+  constructor(
+    readonly cluster: ClusterDir,
+    readonly plan: Plan,
+    readonly lab: RunningLab | undefined,
+  ) {
+    this.secrets = clusterSecrets(cluster, plan);
+  }
+
+  get uri(): string {
+    if (this.lab !== undefined) return this.lab.uri;
+    return this.plan.host.kind === "libvirt" ? this.plan.host.uri : "";
+  }
+
+  get libvirt(): Libvirt {
+    return new Libvirt(this.uri);
+  }
+
+  node(name: string): NodePlan {
+    const node = this.plan.nodes.find((planned) => planned.name === name);
+    if (node !== undefined) return node;
+    throw new KpiError("spec", `there is no node ${JSON.stringify(name)} in cluster ${this.plan.cluster}`, {
+      expected: this.plan.nodes.map((planned) => planned.name).join(", "),
+    });
+  }
+
+  get server(): NodePlan {
+    const server = this.plan.nodes.find(({ role }) => role === "server");
+    if (server === undefined) throw new Error("a plan without server");
+    return server;
+  }
+
+  /** Connects to a node, whose host key is known from the start. */
+  async ssh(name: string, options: SshOptions = {}): Promise<NodeConnection> {
+    const { lab } = this;
+    const node = this.node(name);
+    return connectSsh({
+      host: node.address,
+      user: this.plan.user,
+      privateKey: this.secrets.user.privateKey,
+      hostKey: this.secrets.hosts[name]?.publicKey ?? "",
+      deadline: options.deadline ?? seconds(30),
+      ...(options.booting === undefined ? {} : { booting: options.booting }),
+      ...(options.signal === undefined ? {} : { signal: options.signal }),
+      ...(lab === undefined ? {} : { open: () => connectThrough(lab.proxy, node.address, 22) }),
+    });
+  }
+
+  /** The API, by the kubeconfig that `up` fetched. */
+  kube(): Kube {
+    if (!existsSync(this.kubeconfigPath)) {
+      throw new KpiError("host", `cluster ${this.plan.cluster} has no kubeconfig yet`, {
+        hint: "it is fetched when the control plane is up: kpi up",
+      });
+    }
+    return openKube({ kubeconfig: readFileSync(this.kubeconfigPath, "utf8") });
+  }
+
+  /** Takes the kubeconfig as it stands on the node, points it to the address (and proxy) at which it works from here, and keeps it 0600. */
+  keepKubeconfig(fromNode: string): void {
+    const proxy = this.lab?.proxy;
+    const text = rewriteKubeconfig(fromNode, {
+      server: this.plan.k3s.server,
+      clusterName: this.plan.cluster,
+      ...(proxy === undefined ? {} : { proxyUrl: `http://${proxy.user}:${proxy.secret}@${proxy.host}:${proxy.port}` }),
+    });
+    writeWhole(this.kubeconfigPath, text);
+  }
+
+  get kubeconfigPath(): string {
+    return this.cluster.path("kubeconfig");
+  }
+
+  get sshConfigPath(): string {
+    return this.cluster.path("ssh_config");
+  }
+
+  /** Writes what an ordinary `ssh -F` needs. */
+  writeSshConfig(): void {
+    const hosts = this.plan.nodes.map(({ name, address }) => ({
+      name,
+      address,
+      hostKey: this.secrets.hosts[name]?.publicKey ?? "",
+    }));
+    const knownHostsFile = this.cluster.path("known_hosts");
+    const proxyCommand = shellQuote([`${projectRoot}/kpi`, "proxy", this.cluster.labDir]);
+    writeWhole(knownHostsFile, renderKnownHosts(hosts));
+    writeWhole(
+      this.sshConfigPath,
+      renderSshConfig({
+        user: this.plan.user,
+        identityFile: this.cluster.path("secrets", "id_ed25519"),
+        knownHostsFile,
+        hosts,
+        ...(this.lab === undefined ? {} : { proxyCommand: `${proxyCommand} %h %p` }),
+      }),
+    );
+  }
+}
+
+/** Opens the ways into a cluster that this machine remembers. Throws a `host` error, saying what to do, when there is none or its lab is dead. */
+export async function openAccess(cluster: ClusterDir): Promise<{ access: Access; state: ClusterState }> {
+  const state = cluster.read();
+  if (state === undefined) {
+    throw new KpiError("host", `there is no cluster ${cluster.name}`, { hint: "make it with: kpi up" });
+  }
+  const lab = state.plan.host.kind === "lab" ? await openLab(cluster.labDir) : undefined;
+  if (state.plan.host.kind === "lab" && lab === undefined) {
+    throw new KpiError("host", `the lab of cluster ${cluster.name} does not run any more`, {
+      hint: "the machine was restarted, or its processes were killed: kpi up makes the cluster again, kpi down forgets it",
+    });
+  }
+  return { access: new Access(cluster, state.plan, lab), state };
+}

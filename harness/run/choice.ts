@@ -1,0 +1,69 @@
+import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { basename, dirname, join, resolve } from "node:path";
+import { type Capacity, shortages } from "../core/capacity.ts";
+import { type KpiPaths, projectRoot } from "../core/paths.ts";
+import { type Host, type Plan, planCluster } from "../core/plan.ts";
+import { loadSpec } from "../core/spec.ts";
+import { probeAccelerator } from "../lab/accelerator.ts";
+import { inspectSupplies, loadLock } from "../supplies/supplies.ts";
+
+/** A plan, the spec that it follows from, and one sentence on why it is that spec. */
+export interface Choice {
+  readonly plan: Plan;
+  readonly spec: string;
+  readonly why: string;
+}
+
+const specsDir = join(projectRoot, "specs");
+
+/** The spec asked for (a path, or a name of one in `specs/`); without one, `kpi.yaml` where this machine can run it and `lab.yaml` otherwise. */
+export async function chooseSpec(given: string | undefined, host: Host, paths: KpiPaths): Promise<Choice> {
+  if (given !== undefined) {
+    const path =
+      !existsSync(given) && existsSync(join(specsDir, `${given}.yaml`))
+        ? join(specsDir, `${given}.yaml`)
+        : resolve(given);
+    const plan = planCluster(await loadSpec(path), host);
+    return { plan, spec: path, why: `${basename(path)}: cluster ${plan.cluster}, as asked for` };
+  }
+  const production = join(specsDir, "kpi.yaml");
+  const plan = planCluster(await loadSpec(production), host);
+  const reasons = host.kind === "libvirt" ? [] : await whyNot(plan, paths);
+  if (reasons.length === 0)
+    return { plan, spec: production, why: `kpi.yaml: the production cluster, because this machine can run it` };
+  const emulated = join(specsDir, "lab.yaml");
+  return {
+    plan: planCluster(await loadSpec(emulated), host),
+    spec: emulated,
+    why: `lab.yaml: the emulated cluster, because this machine cannot run kpi.yaml: ${reasons.join("; ")}`,
+  };
+}
+
+/** What keeps this machine from running the production cluster; the cheap questions first, KVM last because it means booting something. */
+async function whyNot(plan: Plan, paths: KpiPaths): Promise<string[]> {
+  const lacks = shortages(plan, machineCapacity(paths.state));
+  const lock = await loadLock();
+  const unpinned = (await inspectSupplies({ lock, cache: paths.cache }))
+    .filter(({ name, state }) => [plan.image.source, plan.k3s.distribution].includes(name) && state === "unpinned")
+    .map(({ name, version }) => `supply ${name} ${version} is not pinned`);
+  const reasons = [...lacks, ...unpinned];
+  if (reasons.length > 0) return reasons;
+  const { accelerator, proof } = await probeAccelerator({ cache: paths.cache });
+  return accelerator === "kvm" ? [] : [`no working KVM (${proof})`];
+}
+
+/** What this machine has: memory that is available now, cores, and free disk below `dir` or the nearest directory that exists. */
+export function machineCapacity(dir: string): Capacity {
+  const memory = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1];
+  const { bavail, bsize } = statfsSync(existing(dir));
+  return {
+    memoryMiB: Math.floor(Number(memory ?? 0) / 1_024),
+    cpus: availableParallelism(),
+    diskGiB: Math.floor((bavail * bsize) / 2 ** 30),
+  };
+}
+
+function existing(dir: string): string {
+  return existsSync(dir) ? dir : existing(dirname(dir));
+}

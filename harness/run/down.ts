@@ -1,0 +1,53 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { renderError } from "../core/errors.ts";
+import type { Host } from "../core/plan.ts";
+import { destroyLab, openLab } from "../lab/lab.ts";
+import { Terraform } from "../tools/terraform.ts";
+import { Libvirt } from "../tools/libvirt.ts";
+import type { ClusterDir } from "./cluster.ts";
+
+export interface UnmakeOptions {
+  /** Run `terraform destroy` in a lab as well, which goes as a whole in any case: slower, but it is what users do by hand. */
+  readonly orderly?: boolean;
+  readonly say?: (line: string) => void;
+}
+
+/**
+ * Removes everything of a cluster, whatever state it is in. On a host's own libvirt `terraform destroy` does it, and its
+ * failure is thrown; a lab goes as a whole, so nothing can be left there. The image and the runs stay.
+ */
+export async function unmakeCluster(
+  cluster: ClusterDir,
+  host: Host,
+  { orderly = false, say = () => {} }: UnmakeOptions = {},
+): Promise<void> {
+  const lab = host.kind === "lab" ? await openLab(cluster.labDir) : undefined;
+  const reachable = host.kind === "libvirt" || (orderly && lab !== undefined);
+  const terraform = join(cluster.dir, "terraform");
+  if (reachable && Terraform.hasState(terraform)) {
+    try {
+      await Terraform.reopen(terraform).destroy();
+      say("terraform destroyed domains, disks and seeds");
+    } catch (error) {
+      if (host.kind === "libvirt") throw error;
+      say(`terraform destroy failed, the lab goes with all that is in it: ${renderError(error).split("\n")[0]}`);
+    }
+  }
+  if (host.kind === "lab") {
+    await destroyLab(cluster.labDir);
+    say("lab removed");
+  }
+  cluster.remove();
+}
+
+/** Domains and volumes of a cluster which a host's libvirt still knows: after a destroy there must be none. */
+export async function leftovers(uri: string, names: readonly string[]): Promise<string[]> {
+  const domains = await new Libvirt(uri).domains();
+  return domains.filter(({ name }) => names.includes(name)).map(({ name }) => `domain ${name}`);
+}
+
+/** Forgets images and supplies, too. */
+export function purgeCache(cache: string): void {
+  rmSync(cache, { recursive: true, force: true });
+}

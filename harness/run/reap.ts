@@ -1,0 +1,44 @@
+import { existsSync, rmSync } from "node:fs";
+import { destroyLab, findLabs } from "../lab/lab.ts";
+import { staleImages } from "../supplies/image.ts";
+import { staleStaging } from "../supplies/supplies.ts";
+import { ClusterDir } from "./cluster.ts";
+import { unmakeCluster } from "./down.ts";
+import { forget, orphans } from "./journal.ts";
+
+/**
+ * Removes what killed runs left: clusters that were being made, labs without a cluster, staging and temporary
+ * directories. Never touches what a living process is making or what is finished. Returns what it removed, a line each.
+ */
+export async function reap(
+  paths: { cache: string; state: string },
+  say: (line: string) => void = () => {},
+): Promise<string[]> {
+  const removed: string[] = [];
+  const note = (line: string) => {
+    removed.push(line);
+    say(line);
+  };
+  for (const entry of orphans(paths.state)) {
+    const { intent } = entry;
+    if (intent.kind === "cluster") {
+      await unmakeCluster(new ClusterDir(paths.state, intent.cluster), intent.host);
+      note(`cluster ${intent.cluster}, left half-made by process ${entry.owner.pid} (${entry.owner.command})`);
+    } else if (existsSync(intent.path)) {
+      rmSync(intent.path, { recursive: true, force: true });
+      note(intent.path);
+    }
+    forget(paths.state, entry);
+  }
+  for (const lab of findLabs(paths.state)) {
+    const cluster = new ClusterDir(paths.state, lab.name);
+    if (cluster.exists()) continue; // the file is written before the lab is made
+    await destroyLab(lab.dir);
+    note(`lab ${lab.name}, which belongs to no cluster`);
+  }
+  for (const dir of [...staleStaging(paths.cache), ...staleImages(paths.cache)]) {
+    rmSync(dir, { recursive: true, force: true });
+    note(dir);
+  }
+  return removed;
+}

@@ -1,0 +1,192 @@
+import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
+import { cpus, loadavg, release, totalmem } from "node:os";
+import { join } from "node:path";
+import type { Duration } from "../core/duration.ts";
+import { errorJson, exitCode, KpiError } from "../core/errors.ts";
+import type { KpiPaths } from "../core/paths.ts";
+import type { Plan } from "../core/plan.ts";
+import type { RunRecord } from "../core/record.ts";
+import { planChanges } from "../report/plan.ts";
+import { tryLock } from "../tools/owner.ts";
+import { type Access, openAccess } from "./access.ts";
+import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
+import { unmakeCluster } from "./down.ts";
+import { runStages } from "./engine.ts";
+import { collectEvidence } from "./evidence.ts";
+import { declare } from "./journal.ts";
+import { RunLog, type RunListener, runId } from "./log.ts";
+import { type Seen, upStages } from "./stages.ts";
+import { isHealthy } from "./watch.ts";
+
+export interface UpOptions {
+  readonly paths: KpiPaths;
+  readonly plan: Plan;
+  /** The spec's path, and why it is this one: the first line of the run. */
+  readonly spec: string;
+  readonly why: string;
+  /** Make it anew even if it runs unchanged. */
+  readonly fresh: boolean;
+  /** Leave a cluster that failed for a look. */
+  readonly keep: boolean;
+  readonly signal: AbortSignal;
+  readonly listen: RunListener;
+}
+
+/** How `up` ended, when it ended well. */
+export interface UpResult {
+  readonly record: RunRecord;
+  readonly access: Access;
+  /** Whether it was running already, unchanged. */
+  readonly unchanged: boolean;
+}
+
+/**
+ * Makes the cluster that the plan says. On failure or interrupt all that was made is unmade (unless kept), evidence stays
+ * in the run's directory, and the first cause is thrown. A second `up` of the same cluster at the same time is told so.
+ */
+export async function up(options: UpOptions): Promise<UpResult> {
+  const { paths, plan, signal } = options;
+  const cluster = new ClusterDir(paths.state, plan.cluster);
+  using _lock = holdCluster(cluster);
+  using log = new RunLog(runId(plan.cluster, new Date()), cluster.runsDir, [options.listen]);
+  log.emit({
+    type: "run-started",
+    run: log.run,
+    command: "up",
+    spec: options.spec,
+    why: options.why,
+    plan: plan.digest,
+    host: fingerprint(),
+  });
+
+  const before = cluster.read();
+  if (before !== undefined) {
+    const running = await openAccess(cluster).then(
+      ({ access }) => access,
+      () => undefined,
+    );
+    if (
+      !options.fresh &&
+      before.phase === "ready" &&
+      running !== undefined &&
+      before.plan.digest === plan.digest &&
+      (await isHealthy(running))
+    ) {
+      log.emit({ type: "note", text: `cluster ${plan.cluster} is running and unchanged` });
+      log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
+      return { record: log.record, access: running, unchanged: true };
+    }
+    for (const line of replacement(before, plan, running !== undefined, options.fresh))
+      log.emit({ type: "note", text: line });
+  }
+
+  using intent = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
+  const seen: Partial<Seen> = {};
+  try {
+    if (before !== undefined || existsSync(cluster.labDir))
+      await unmakeCluster(cluster, before?.plan.host ?? plan.host);
+    writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
+    const state = { plan, spec: options.spec, run: log.run, image: "", applied: "", since: new Date().toISOString() };
+    cluster.write({ ...state, phase: "making" });
+    await runStages(plan.stages, upStages({ paths, plan, cluster, log }, seen), (body) => log.emit(body), signal);
+    cluster.write({ ...state, phase: "ready", image: seen.image?.key ?? "", applied: seen.apply?.applied ?? "" });
+    log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
+    const access = seen.apply?.access;
+    if (access === undefined) throw new Error("all stages passed, and apply gave nothing");
+    return { record: log.record, access, unchanged: false };
+  } catch (error) {
+    throw await afterFailure(error, options, cluster, log, seen.apply?.access);
+  } finally {
+    seen.apply?.watching[Symbol.dispose]();
+    keepConsoles(seen.apply?.access, log);
+    intent.settle();
+  }
+}
+
+/** Takes the cluster for this process, or says who has it. */
+export function holdCluster(cluster: ClusterDir): Disposable {
+  const lock = tryLock(cluster.lockPath);
+  if (!("heldBy" in lock)) return lock;
+  throw new KpiError("host", `cluster ${cluster.name} is being changed by another kpi`, {
+    got: `process ${lock.heldBy.pid}: kpi ${lock.heldBy.command}`,
+    hint: "wait for it to end, or stop it",
+  });
+}
+
+/** What a person must know before a cluster is replaced: why, what differs, and which nodes go. */
+function replacement(before: ClusterState, plan: Plan, running: boolean, fresh: boolean): string[] {
+  const nodes = before.plan.nodes.map(({ name }) => name).join(", ");
+  const changes = planChanges(before.plan, plan);
+  if (changes.length > 0) {
+    return [
+      `the spec has changed: nodes ${nodes}, their disks and volumes are replaced`,
+      ...changes.map((change) => `  ${change}`),
+    ];
+  }
+  const why = fresh
+    ? "as asked by --fresh"
+    : running
+      ? `it is ${before.phase === "ready" ? "not healthy" : before.phase}`
+      : "its lab does not run any more";
+  return [`cluster ${plan.cluster} is made anew, ${why}: nodes ${nodes}, their disks and volumes are replaced`];
+}
+
+/** After a failure or an interrupt: evidence first, then everything is unmade unless it is to be kept. Returns the error with where to look. */
+async function afterFailure(
+  error: unknown,
+  options: UpOptions,
+  cluster: ClusterDir,
+  log: RunLog,
+  access: Access | undefined,
+): Promise<unknown> {
+  const interrupted = exitCode(error) === 130;
+  const evidence: string[] = [log.path("events.ndjson")];
+  if (access !== undefined && !interrupted) {
+    log.emit({ type: "note", text: "collecting evidence" });
+    await collectEvidence(access, log.path("evidence"));
+    evidence.push(log.path("evidence"));
+  }
+  keepConsoles(access, log);
+  let outcome = error instanceof KpiError ? error.with({ evidence }) : error;
+  const state = cluster.read();
+  if (options.keep && !interrupted && access !== undefined && state !== undefined) {
+    cluster.write({ ...state, phase: "kept" });
+    log.emit({
+      type: "note",
+      text: `kept for a look: kpi status, kpi ssh NODE, kpi console NODE; kpi down ${cluster.name} removes it`,
+    });
+  } else {
+    log.emit({ type: "note", text: "removing what was made" });
+    await unmakeCluster(cluster, options.plan.host).catch((second: unknown) => {
+      // The first cause counts; that the clean-up failed too must not be lost.
+      const more = `the clean-up failed as well: ${second instanceof Error ? second.message : String(second)}; kpi reap tries again`;
+      if (outcome instanceof KpiError) outcome = outcome.with({ details: [more] });
+    });
+  }
+  log.emit({
+    type: "run-ended",
+    outcome: interrupted ? "interrupted" : "failed",
+    elapsed: log.elapsed as Duration,
+    error: errorJson(outcome),
+  });
+  return outcome;
+}
+
+/** Copies the consoles from the lab, which goes, to the run, which stays. */
+function keepConsoles(access: Access | undefined, log: RunLog): void {
+  const dir = access?.lab?.consoleDir.host;
+  if (dir === undefined || !existsSync(dir)) return;
+  mkdirSync(log.path("consoles"), { recursive: true, mode: 0o700 });
+  for (const file of readdirSync(dir)) copyFileSync(join(dir, file), log.path("consoles", file));
+}
+
+/** What a timing can be compared by: the machine it was measured on. */
+function fingerprint(): Record<string, string | number> {
+  return {
+    kernel: release(),
+    cpu: cpus()[0]?.model ?? "unknown",
+    cpus: cpus().length,
+    memoryMiB: Math.round(totalmem() / 1_048_576),
+    load: loadavg()[0] ?? 0,
+  };
+}

@@ -1,0 +1,115 @@
+import { join } from "node:path";
+import { orAborted, until } from "../core/deadline.ts";
+import { minutes, seconds } from "../core/duration.ts";
+import type { RunEventBody } from "../core/event.ts";
+import type { Plan } from "../core/plan.ts";
+import type { NodeState, PodState } from "../tools/kube-state.ts";
+import type { Access } from "./access.ts";
+import { followConsoles } from "./console.ts";
+import { NodeWatch } from "./nodes.ts";
+
+/** Everything that is watched of the nodes while a cluster comes up, from their domains' start to Ready. */
+export interface Watching extends Disposable {
+  readonly nodes: NodeWatch;
+}
+
+/** Follows consoles and libvirt's domain states until disposed. */
+export function watchNodes(
+  access: Access,
+  plan: Plan,
+  consoleDir: string,
+  emit: (body: RunEventBody) => void,
+): Watching {
+  const stop = new AbortController();
+  const names = plan.nodes.map(({ name }) => name);
+  const nodes = new NodeWatch(names, emit, (node) => join(consoleDir, `${node}.log`));
+  const consoles = followConsoles(consoleDir, names, (node, line) => nodes.line(node, line));
+  const domains = (async () => {
+    for await (const event of access.libvirt.events(stop.signal)) {
+      if (event.kind === "lifecycle" && event.detail.startsWith("Started"))
+        emit({ type: "node", node: event.domain, state: "started" });
+      if (event.lost !== undefined) nodes.lost(event.domain, event.lost, event.hint);
+    }
+  })();
+  domains.catch((error: unknown) => {
+    if (!stop.signal.aborted) emit({ type: "note", text: `libvirt's events ended: ${String(error)}` });
+  });
+  return {
+    nodes,
+    [Symbol.dispose]() {
+      stop.abort();
+      consoles[Symbol.dispose]();
+    },
+  };
+}
+
+/**
+ * Fetches the kubeconfig from the server as soon as k3s has written it: one ssh connection and one command that waits in
+ * the guest, because asking again and again is what makes an emulated guest slow.
+ */
+export async function fetchKubeconfig(access: Access, signal: AbortSignal): Promise<void> {
+  await using connection = await access.ssh(access.server.name, { deadline: minutes(5), booting: true, signal });
+  const path = "/etc/rancher/k3s/k3s.yaml";
+  const wait = `until sudo test -s ${path}; do sleep 1; done; sudo cat ${path}`;
+  const { stdout } = await connection.exec(wait, {
+    signal,
+    hint: `k3s has not written ${path}: kpi logs ${access.server.name}`,
+  });
+  access.keepKubeconfig(stdout);
+}
+
+/** Watches the API until every planned node is Ready with the planned version, telling each node's change as it comes. */
+export async function awaitReady(
+  access: Access,
+  emit: (body: RunEventBody) => void,
+  signal: AbortSignal,
+): Promise<readonly NodeState[]> {
+  const names = access.plan.nodes.map(({ name }) => name);
+  const told = new Map<string, string>();
+  const kube = access.kube();
+  const stop = new AbortController();
+  const either = AbortSignal.any([signal, stop.signal]);
+  const { promise, resolve } = Promise.withResolvers<readonly NodeState[]>();
+  const watching = kube.watchNodes(
+    (nodes) => {
+      for (const node of nodes) {
+        const state = node.ready ? "Ready" : "NotReady";
+        if (told.get(node.name) === state) continue;
+        told.set(node.name, state);
+        emit({ type: "node", node: node.name, state, ...(node.ready ? {} : { detail: node.why }) });
+      }
+      if (names.every((name) => nodes.some((node) => node.name === name && node.ready))) resolve(nodes);
+    },
+    { signal: either },
+  );
+  try {
+    return await orAborted(either, Promise.race([promise, watching]));
+  } finally {
+    stop.abort();
+    watching.catch(() => {}); // it ends by our own abort
+  }
+}
+
+/** Waits until every pod of kube-system runs and is ready; says which does not. */
+export async function awaitSystemPods(access: Access, signal: AbortSignal): Promise<void> {
+  await access
+    .kube()
+    .waitForPods("kube-system", "kube-system does not run", systemPodsMissing, { deadline: minutes(5), signal });
+}
+
+/** What is still wanting of kube-system; undefined when nothing is. Pods that ran to their end count as fine. */
+export function systemPodsMissing(pods: readonly PodState[]): string | undefined {
+  if (pods.length === 0) return "no pods yet";
+  const waiting = pods.filter((pod) => !pod.ready && pod.phase !== "Succeeded");
+  return waiting.length === 0 ? undefined : waiting.map((pod) => `${pod.name}: ${pod.why || pod.phase}`).join(", ");
+}
+
+/** Whether a cluster that should be running answers: its API, within three seconds, with every planned node Ready. */
+export async function isHealthy(access: Access): Promise<boolean> {
+  try {
+    const nodes = await until("the API answers", seconds(3), (signal) => access.kube().nodes(signal));
+    return access.plan.nodes.every(({ name }) => nodes.some((node) => node.name === name && node.ready));
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,79 @@
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { minutes, projectRoot, run, testKpi } from "../harness/kit.ts";
+import { machineLeaks } from "./leaks.ts";
+
+setDefaultTimeout(minutes(30));
+const dir = mkdtempSync(join(tmpdir(), "kpi-crash-"));
+const kpi = testKpi({ cache: join(dir, "cache") });
+afterAll(async () => {
+  await kpi[Symbol.asyncDispose]();
+  rmSync(dir, { recursive: true, force: true });
+});
+
+const spec = join(dir, "single.yaml");
+writeFileSync(
+  spec,
+  `extends: ${join(projectRoot, "specs", "lab.yaml")}\nname: crash\nnodes: { k3s-worker-01: null, k3s-worker-02: null }\n`,
+);
+
+/** A cache of this file's own: everything but the image is there, so that the image build can be killed. */
+await run("cp", ["-al", testKpi().cache, kpi.cache]);
+rmSync(join(kpi.cache, "images"), { recursive: true, force: true });
+const before = await machineLeaks();
+
+/** Where `up` is killed: at the first event of which this is true. */
+const points: Record<string, (event: any) => boolean> = {
+  "image build": (event) =>
+    event.type === "progress" && event.stage === "image" && /provision|boot|ssh|waiting/i.test(event.what),
+  apply: (event) => event.type === "progress" && event.stage === "apply",
+  boot: (event) => event.type === "node" && event.state === "booting",
+  install: (event) => event.type === "verdict" && event.verdict.step === "artefact",
+  ready: (event) => event.type === "node" && event.state === "Ready",
+};
+
+test.each(Object.keys(points))("SIGKILL of up at %s leaves nothing after reap", async (point) => {
+  const reached = Promise.withResolvers<void>();
+  const up = kpi.start(["up", spec, "--json"], {
+    onLine(line, from) {
+      if (from === "stdout" && points[point]?.(JSON.parse(line))) {
+        process.kill(up.pid, "SIGKILL"); // kpi's shell has exec'd into bun: this is the harness itself
+        reached.resolve();
+      }
+    },
+  });
+  const { code } = await up.done.catch(() => ({ code: 137 }));
+  await Promise.race(
+    [reached.promise, Promise.reject(new Error(`up ended with ${code} before ${point}`))].slice(
+      0,
+      code === 137 ? 1 : 2,
+    ),
+  );
+  const { stdout } = await kpi.succeed(["reap"]);
+  expect(stdout).toContain("removed");
+  expect(await machineLeaks()).toEqual(before);
+  expect(list("labs")).toEqual([]);
+  expect(list("clusters")).toEqual([]);
+  expect(list("journal")).toEqual([]);
+  expect((await run("find", [kpi.cache, "-name", "*staging*"])).stdout).toBe("");
+});
+
+test("a following up succeeds, and Ctrl-C of the next one unmakes all with exit 130", async () => {
+  await kpi.succeed(["up", spec]);
+  expect((await kpi.succeed(["kubectl", "get", "nodes", "-o", "name"])).stdout).toBe("node/k3s-cp-01");
+  const again = kpi.start(["rebuild", spec, "--json"], {
+    onLine(line, from) {
+      if (from === "stdout" && points["boot"]?.(JSON.parse(line))) process.kill(again.pid, "SIGINT");
+    },
+  });
+  expect((await again.done).code).toBe(130);
+  expect(await machineLeaks()).toEqual(before);
+  expect(list("labs")).toEqual([]);
+});
+
+function list(name: string): string[] {
+  const path = join(kpi.state, name);
+  return existsSync(path) ? readdirSync(path) : [];
+}

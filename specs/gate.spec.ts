@@ -1,0 +1,90 @@
+import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { minutes, notYet, openLab, projectRoot, run, testKpi, until } from "../harness/kit.ts";
+
+setDefaultTimeout(minutes(20));
+const dir = mkdtempSync(join(tmpdir(), "kpi-gate-"));
+afterAll(() => rmSync(dir, { recursive: true, force: true }));
+
+/** One server is enough to see a gate hold: every node runs the same script. */
+const spec = join(dir, "single.yaml");
+writeFileSync(
+  spec,
+  `extends: ${join(projectRoot, "specs", "lab.yaml")}\nname: gate\nnodes: { k3s-worker-01: null, k3s-worker-02: null }\n`,
+);
+
+const evidence = (state: string, file: string) => {
+  const newest = readdirSync(join(state, "runs")).sort().at(-1) ?? "";
+  return readFileSync(join(state, "runs", newest, "evidence", "k3s-cp-01", file), "utf8");
+};
+const k3sFiles =
+  "find / -xdev \\( -path '*rancher*' -o -name 'k3s*' \\) -not -path '/proc/*' -not -path '/etc/kpi/*' 2>/dev/null";
+
+test("with DNS dead nothing of k3s is on the node, and up names node, step, resolver and name", async () => {
+  await using kpi = testKpi();
+  const up = kpi.start(["up", spec, "--keep"]);
+  // The resolver is made deaf in the lab as soon as there is one: guests still need seconds to boot.
+  const lab = await until(
+    "the lab is up",
+    minutes(15),
+    async () => (await openLab(join(kpi.state, "labs", "gate"))) ?? notYet("no lab yet"),
+  );
+  for (const protocol of ["udp", "tcp"])
+    await lab.enter("iptables", ["-I", "INPUT", "-p", protocol, "--dport", "53", "-j", "DROP"]);
+  const { code, stderr } = await up.done;
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/network: k3s-cp-01: dns: .*192\.168\.122\.1 .*artifacts\.kpi\.test/);
+  expect(JSON.parse(evidence(kpi.state, "verdict.ndjson").trim().split("\n").at(-1) ?? "{}")).toMatchObject({
+    step: "dns",
+    ok: false,
+  });
+  expect((await kpi.succeed(["ssh", "k3s-cp-01", "--", `sudo ${k3sFiles} || true`])).stdout).toBe("");
+});
+
+test("with a wrong artefact nothing is installed, and up says expected and got", async () => {
+  // A cache of this test's own, in which k3s has been changed without changing its size or time: only the node can notice.
+  const cache = join(dir, "cache");
+  await using kpi = testKpi({ cache });
+  const real = testKpi().cache;
+  await run("cp", ["-al", real, cache]);
+  const { files } = JSON.parse((await kpi.succeed(["supplies", "--json"])).stdout).find(
+    (supply: { name: string }) => supply.name === "k3s-lab",
+  );
+  const path: string = files.k3s.path;
+  expect(path.startsWith(cache)).toBe(true);
+  tamper(path);
+  const { code, stderr } = await kpi.run(["up", spec, "--keep"]);
+  expect(code).toBe(1);
+  expect(stderr).toMatch(/install: k3s-cp-01: artefact: .*expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}/);
+  expect((await kpi.succeed(["ssh", "k3s-cp-01", "--", `sudo ${k3sFiles} || true`])).stdout).toBe("");
+});
+
+/** Changes one byte in a copy that takes the file's place, size and times. */
+function tamper(path: string): void {
+  const { atime, mtime, size } = statSync(path);
+  cpSync(path, `${path}.tampered`, { preserveTimestamps: true });
+  const file = openSync(`${path}.tampered`, "r+");
+  writeSync(file, Buffer.from([0x00]), 0, 1, Math.floor(size / 2));
+  writeSync(file, Buffer.from([0xff]), 0, 1, Math.floor(size / 2) + 1);
+  closeSync(file);
+  utimesSync(`${path}.tampered`, atime, mtime);
+  renameSync(`${path}.tampered`, path);
+}
+
+void mkdirSync;

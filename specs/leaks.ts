@@ -1,0 +1,36 @@
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { run } from "../harness/kit.ts";
+
+const ours = /^(qemu-system|libvirtd|dnsmasq|terraform|packer|genisoimage|mkisofs|qemu-img|mmdebstrap)/;
+
+/** What a run may leave on a machine: processes, namespaces, mounts, interfaces, loop devices, files in temporary places. Stable lines. */
+export async function machineLeaks(): Promise<string[]> {
+  const pids = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
+  const names = pids.flatMap((pid) => attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim()));
+  const spaces = (["net", "mnt", "pid"] as const).map((kind) => {
+    const found = pids.flatMap((pid) => attempt(() => readlinkSync(`/proc/${pid}/ns/${kind}`)));
+    return `${kind} namespaces: ${new Set(found).size}`;
+  });
+  const links = (await run("ip", ["-o", "link"])).stdout
+    .split("\n")
+    .map((line) => line.split(": ")[1]?.split("@")[0] ?? "");
+  const mounts = readFileSync("/proc/mounts", "utf8")
+    .split("\n")
+    .map((line) => line.split(" ")[1] ?? "");
+  const files = ["/tmp", "/run", "/var/tmp"].flatMap((dir) => readdirSync(dir).map((name) => `${dir}/${name}`));
+  return [
+    ...names.filter((name) => ours.test(name)).map((name) => `process ${name}`),
+    ...spaces,
+    ...links.filter((name) => /^(virbr|vnet|veth|tap|kpi|flannel)/.test(name)).map((name) => `link ${name}`),
+    ...mounts.filter((path) => /kpi|libvirt|mmdebstrap/.test(path)).map((path) => `mount ${path}`),
+    ...files.filter((path) => /packer|mmdebstrap|terraform/.test(path)).map((path) => `file ${path}`),
+  ].sort();
+}
+
+function attempt(read: () => string): string[] {
+  try {
+    return [read()];
+  } catch {
+    return []; // the process is gone
+  }
+}
