@@ -50,7 +50,7 @@ done
 declare -A daemons
 libvirtd --config /etc/libvirt/libvirtd.conf 9<&- &
 daemons[$!]=libvirtd
-dnsmasq --keep-in-foreground --conf-file=/etc/libvirt/dnsmasq.conf 9<&- &
+dnsmasq --keep-in-foreground --conf-file=/var/lib/libvirt/dnsmasq/resolver.conf 9<&- &
 daemons[$!]=dnsmasq
 "$bun" --smol "$here/gateway.ts" "$dir" 9 &
 daemons[$!]=gateway

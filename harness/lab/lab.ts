@@ -116,9 +116,10 @@ class Lab implements RunningLab {
   }
 
   enter(command: string, args: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
-    const nsenter = ["--target", String(this.pid), "--mount", "--net", "--pid", "--wdns=/", "--"];
-    // nsenter passes no signals on; so its child asks the kernel to die with it.
-    return run("nsenter", [...nsenter, "setpriv", "--pdeathsig", "KILL", "--", command, ...args], options);
+    const namespaces = ["--target", String(this.pid), "--mount", "--net", "--pid", "--wdns=/"];
+    // nsenter passes no signals on; so what it runs dies with it, and takes all its own children along.
+    const confined = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child=KILL"];
+    return run("nsenter", [...namespaces, "--", ...confined, "--", command, ...args], options);
   }
 
   destroy(): Promise<void> {

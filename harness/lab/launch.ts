@@ -7,7 +7,7 @@ import { run } from "../tools/exec.ts";
 import { type LabOptions, ownedResolvers } from "./config.ts";
 import { labLayout, type LabLayout } from "./layout.ts";
 import { searchPath } from "./prepare.ts";
-import { findInit, isSame, labMarker, type LabIdentity } from "./process.ts";
+import { findInit, isSame, labMarker, type LabIdentity, labProcesses } from "./process.ts";
 
 /** Hang guard; a lab is up in about a second. */
 const startLimit = seconds(30);
@@ -37,12 +37,7 @@ export async function launch(options: LabOptions): Promise<LabIdentity> {
     },
   );
   const waiting = { every: milliseconds(25), evidence: [layout.log], ...(signal === undefined ? {} : { signal }) };
-  const identity = await until(
-    "the lab's init did not start",
-    seconds(10),
-    () => findInit(options.dir) ?? notYet(lastLines(layout.log, 1) || "no process"),
-    waiting,
-  );
+  const identity = await until("the lab's init did not start", seconds(10), () => anyInit(options, layout), waiting);
   say("starting libvirtd");
   await until("the lab did not come up", startLimit, (stop) => answer(layout, identity, options, stop), waiting);
   writeFileSync(`${layout.running}.part`, JSON.stringify(identity), { mode: 0o600 });
@@ -62,6 +57,18 @@ function environment(layout: LabLayout): string[] {
     "BUN_RUNTIME_TRANSPILER_CACHE_PATH=0",
     ...(existsSync(drivers) ? [`LIBVIRT_DRIVER_DIR=${drivers}`] : []),
   ];
+}
+
+/** The init once it is there. A launcher that is gone without one has failed, and its words are in the log. */
+function anyInit({ name, dir }: LabOptions, layout: LabLayout): LabIdentity {
+  const launching = labProcesses().some((found) => found.dir === dir);
+  const identity = findInit(dir);
+  if (identity !== undefined) return identity;
+  if (launching) notYet("the launcher still runs");
+  throw new KpiError("host", `lab ${name} did not start`, {
+    details: lastLines(layout.log, 8).split("\n"),
+    hint: "a lab needs root that may unshare and mount: not a restricted container",
+  });
 }
 
 /** One look at everything that must answer. A dead init ends the wait at once, with what it said last. */

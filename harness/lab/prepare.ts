@@ -48,7 +48,7 @@ export function prepareLab(options: LabOptions): void {
   mkdirSync(join(networks, "autostart"), { recursive: true, mode: 0o700 });
   write(join(layout.etc.host, "libvirtd.conf"), libvirtdConf);
   write(join(layout.etc.host, "qemu.conf"), qemuConf);
-  write(join(layout.etc.host, "dnsmasq.conf"), dnsmasqConf(record));
+  write(join(layout.dir, "lib", "dnsmasq", "resolver.conf"), dnsmasqConf(record)); // where AppArmor lets dnsmasq read, if it cares
   write(join(networks, `${network.name}.xml`), networkXml(network));
   symlinkSync(`../${network.name}.xml`, join(networks, "autostart", `${network.name}.xml`));
   if (options.cacheDir !== undefined) {
@@ -77,6 +77,8 @@ function checkHost({ dir, files, shares = {} }: LabOptions): void {
     throw new KpiError("host", `lab: ${nowhere.join(", ")} missing`, {
       hint: "apt-get install -y libvirt-daemon-system; modprobe tun",
     });
+  if (isCovered(import.meta.dir))
+    throw new KpiError("host", "lab: the checkout of kpi is hidden inside it", { got: import.meta.dir });
   for (const path of [...Object.values(files), ...Object.values(shares)]) {
     if (!existsSync(path)) throw new KpiError("host", "lab: a file that it should serve does not exist", { got: path });
     if (isCovered(realpathSync(path)))

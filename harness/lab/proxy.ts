@@ -41,19 +41,26 @@ function readHead(client: Socket, done: (head: string | undefined, rest: Buffer)
 
 function dial(client: Socket, host: string, port: number, rest: Buffer, log: (line: string) => void): void {
   const guest = connect({ host, port, allowHalfOpen: true, noDelay: true });
-  let open = false;
-  client.once("close", () => guest.destroy());
-  guest.once("close", () => (open ? client.destroy() : undefined));
-  guest.on("error", (error: NodeJS.ErrnoException) => {
-    if (open) return client.destroy();
-    log(`proxy: ${host}:${port} ${error.code ?? error.message}`);
-    client.end(refusal(502, `${host}:${port} cannot be reached: ${error.code ?? error.message}`));
-  });
+  const abandoned = () => guest.destroy();
+  const unreachable = (error: NodeJS.ErrnoException) => {
+    const why = error.code ?? error.message;
+    log(`proxy: ${host}:${port} ${why}`);
+    client.end(refusal(502, `${host}:${port} cannot be reached: ${why}`));
+  };
+  client.once("close", abandoned);
+  guest.once("error", unreachable);
   guest.once("connect", () => {
-    open = true;
+    client.off("close", abandoned);
+    guest.off("error", unreachable).on("error", () => guest.destroy());
     client.write("HTTP/1.1 200 Connection established\r\n\r\n");
     if (rest.length > 0) guest.write(rest);
-    client.pipe(guest);
-    guest.pipe(client);
+    join(client, guest);
+    join(guest, client);
   });
+}
+
+/** Bytes flow on, an end is passed on as an end, and a broken connection breaks the other one. What was read is written first. */
+function join(from: Socket, to: Socket): void {
+  from.pipe(to);
+  from.once("close", (broken: boolean) => (broken ? to.destroy() : to.end(() => to.destroy())));
 }

@@ -30,22 +30,22 @@ export async function connectThrough(proxy: Proxy, host: string, port: number, s
   const { promise, resolve, reject } = Promise.withResolvers<Socket>();
   const ended = () => reject(new Error("the proxy closed the connection"));
   let seen = Buffer.alloc(0);
-  const take = (chunk: Buffer) => {
-    seen = Buffer.concat([seen, chunk]);
-    const end = seen.indexOf("\r\n\r\n");
-    if (end < 0) {
-      if (seen.length > longestAnswer) reject(new Error("the proxy speaks no HTTP"));
-      return;
+  // Read by hand, not by "data": the stream then starts to flow only when its user listens, and no byte is lost.
+  const take = () => {
+    for (let chunk: Buffer | null; (chunk = socket.read()) !== null;) {
+      seen = Buffer.concat([seen, chunk]);
+      const end = seen.indexOf("\r\n\r\n");
+      if (end < 0 && seen.length > longestAnswer) return reject(new Error("the proxy speaks no HTTP"));
+      if (end < 0) continue;
+      socket.off("readable", take);
+      const status = Number(/^HTTP\/1\.[01] (\d{3}) /.exec(seen.toString("latin1", 0, end))?.[1]);
+      if (status !== 200) return reject(refused(proxy, host, port, status));
+      const rest = seen.subarray(end + 4);
+      if (rest.length > 0) socket.unshift(rest);
+      return resolve(socket);
     }
-    socket.off("data", take);
-    socket.pause();
-    const status = Number(/^HTTP\/1\.[01] (\d{3}) /.exec(seen.toString("latin1", 0, end))?.[1]);
-    if (status !== 200) return reject(refused(proxy, host, port, status));
-    const rest = seen.subarray(end + 4);
-    if (rest.length > 0) socket.unshift(rest);
-    resolve(socket);
   };
-  socket.on("data", take).once("error", reject).once("close", ended);
+  socket.on("readable", take).once("error", reject).once("close", ended);
   const authorization = Buffer.from(`${proxy.user}:${proxy.secret}`).toString("base64");
   socket.write(
     `CONNECT ${host}:${port} HTTP/1.1\r\nHost: ${host}:${port}\r\nProxy-Authorization: Basic ${authorization}\r\n\r\n`,
@@ -56,7 +56,7 @@ export async function connectThrough(proxy: Proxy, host: string, port: number, s
     socket.destroy();
     throw error;
   } finally {
-    socket.off("error", reject).off("close", ended);
+    socket.off("error", reject).off("close", ended).off("readable", take);
   }
 }
 
@@ -78,18 +78,19 @@ function refused(proxy: Proxy, host: string, port: number, status: number): Erro
   );
 }
 
-/** Joins this process's standard input and output to `host:port`, as ssh's ProxyCommand wants it. Resolves when the far end closes. */
+/** Joins this process's standard input and output to `host:port`, as ssh's ProxyCommand wants it. Resolves when the far end has ended and all was written. */
 export async function pumpStdio(proxy: Proxy, host: string, port: number, signal?: AbortSignal): Promise<void> {
   const socket = await connectThrough(proxy, host, port, signal);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  socket.once("error", reject).once("close", () => resolve());
+  const flushed = () => process.stdout.write("", () => resolve());
+  socket.once("error", reject).once("end", flushed).once("close", flushed);
   process.stdout.once("error", () => socket.destroy());
   process.stdin.pipe(socket);
   socket.pipe(process.stdout, { end: false });
   try {
     await (signal === undefined ? promise : orAborted(signal, promise));
   } finally {
+    process.stdin.unpipe(socket).destroy();
     socket.destroy();
-    process.stdin.unref?.();
   }
 }
