@@ -109,7 +109,6 @@ resource "libvirt_domain" "node" {
   memory      = each.value.memory_mib
   autostart   = var.domain.autostart
   qemu_agent  = false
-  cloudinit   = libvirt_cloudinit_disk.seed[each.key].id
 
   kernel  = var.boot == null ? null : libvirt_volume.kernel[0].id
   initrd  = var.boot == null ? null : libvirt_volume.initrd[0].id
@@ -124,6 +123,12 @@ resource "libvirt_domain" "node" {
 
   disk {
     volume_id = libvirt_volume.root[each.key].id
+  }
+
+  # As a second virtio disk, which cloud-init finds by its label. The provider's own `cloudinit` is an IDE CD-ROM, whose
+  # driver may come up after cloud-init has looked (seen in emulation: no seed, no network); an id is "volume key;uuid".
+  disk {
+    volume_id = split(";", libvirt_cloudinit_disk.seed[each.key].id)[0]
   }
 
   # Addresses are static: there is no lease to wait for.

@@ -98,8 +98,8 @@ variable "domain" {
     error_message = "domain.type: expected \"kvm\", or \"qemu\" for emulation."
   }
   validation {
-    condition     = can(regex("^pc(-i440fx-.*)?$", var.domain.machine))
-    error_message = "domain.machine: expected \"pc\"; the provider attaches the seed as an IDE disk, which q35 does not have."
+    condition     = can(regex("^(pc|q35|pc-(i440fx|q35)-[a-z0-9.-]+)$", var.domain.machine))
+    error_message = "domain.machine: expected \"pc\" or \"q35\"."
   }
   validation {
     condition     = contains(["none", "writethrough", "writeback", "directsync", "unsafe"], var.domain.disk_cache)

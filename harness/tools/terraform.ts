@@ -1,211 +1,275 @@
-import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import { type Duration, minutes, seconds } from "../core/duration.ts";
+import { existsSync, readFileSync } from "node:fs";
+import { cp, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
-import { run } from "./exec.ts";
+import { type CommandResult, run } from "./exec.ts";
+import {
+  type Change,
+  type Diagnostic,
+  type Line,
+  countDone,
+  parseLine,
+  parseOutputs,
+  plannedChanges,
+} from "./terraform-json.ts";
 
-export interface TerraformOptions {
-  /** Terraform's or tofu's program. */
+export type { Change } from "./terraform-json.ts";
+
+/** How one cluster's Terraform is run. Paths are absolute. */
+export interface TerraformSettings {
+  /** The program. */
   readonly command: string;
-  /** Text of the CLI configuration that says where providers come from. */
+  /** CLI configuration file that says where providers come from. */
   readonly cliConfig: string;
-  /** The cluster's own directory for it: a copy of the modules, variables, state, plugins' links. Made 0700. */
-  readonly dir: string;
-  /** What Terraform says is appended here. */
+  /** Output of every call is appended here. */
   readonly log: string;
+  /** Ours alone: a copy of the configuration, its variables, its state, temporary files. Made 0700. */
+  readonly dir: string;
+  /** The configuration to copy; modules that it calls as `../name` lie beside it. `terraform-libvirt` unless said otherwise. */
+  readonly source?: string;
 }
 
-interface ApplyOptions {
+export interface TerraformCall {
   readonly signal?: AbortSignal;
   readonly onProgress?: OnProgress;
+  /** Hang guard; 10 minutes unless said otherwise. */
+  readonly deadline?: Duration;
 }
 
-/** A resource and what Terraform would do to it. */
-export interface ResourceChange {
-  readonly address: string;
-  readonly actions: readonly ("create" | "update" | "delete" | "read" | "no-op" | "forget")[];
-}
+/** The values of variables.tf. They hold secrets. */
+export type Variables = Readonly<Record<string, unknown>>;
 
-const modules = ["terraform-libvirt", "cloud-init"] as const;
-const noted = "options.json";
+/** What a plan would do. No changes means that what runs is what was asked for. */
+export interface TerraformPlan {
+  readonly changes: readonly Change[];
+  /** Hand the plan to `apply`, so that nothing else is done than what was shown. The file holds secrets. */
+  readonly file: string;
+}
 
 /**
- * Terraform on the modules of this project, as they were when the cluster was made: they are copied beside the state, so
- * that a changed checkout cannot keep an old cluster from being destroyed. State and variables hold secrets: 0600.
+ * Few at a time: libvirtd takes up a client's sixth call only when another has ended, and the provider, which reads the
+ * seeds back as streams, can then wait for ever (seen: a plan that hung for ten minutes).
  */
+const parallelism = "-parallelism=3";
+const modules = ["cloud-init"];
+
+/** Terraform for one cluster. Every call is confined, writes only below `dir`, and leaves files that only their owner can read. */
 export class Terraform {
-  private readonly root: string;
+  readonly #root: string;
+  #secrets: readonly string[] = [];
 
-  constructor(private readonly options: TerraformOptions) {
-    this.root = join(options.dir, "terraform-libvirt");
+  constructor(readonly settings: TerraformSettings) {
+    this.#root = configurationOf(settings.dir);
+    this.#secrets = secretsOf(readVariables(this.#root));
   }
 
-  /** The one that was prepared in this directory before, by its own note. */
-  static reopen(dir: string): Terraform {
-    return new Terraform(JSON.parse(readFileSync(join(dir, noted), "utf8")) as TerraformOptions);
-  }
-
-  /** Whether there is something in this directory that could be destroyed. */
+  /** Whether something was applied from here and not destroyed since. */
   static hasState(dir: string): boolean {
-    return existsSync(join(dir, "terraform.tfstate")) && existsSync(join(dir, noted));
+    const state = join(configurationOf(dir), "terraform.tfstate");
+    if (!existsSync(state)) return false;
+    const { resources = [] } = JSON.parse(readFileSync(state, "utf8")) as { resources?: unknown[] };
+    return resources.length > 0;
   }
 
-  /** Copies the modules and links the provider. Reaches no registry. */
-  async init(signal?: AbortSignal): Promise<void> {
-    const { dir, cliConfig } = this.options;
-    for (const name of ["", "tmp"]) mkdirSync(join(dir, name), { recursive: true, mode: 0o700 });
-    for (const name of modules) {
-      cpSync(join(projectRoot, name), join(dir, name), {
-        recursive: true,
-        filter: (path) => !/\/\.terraform|\.tfstate|\.tfvars$/.test(path),
-      });
-    }
-    writeFileSync(join(dir, "terraform.rc"), cliConfig, { mode: 0o600 });
-    writeFileSync(join(dir, noted), JSON.stringify(this.options), { mode: 0o600 });
-    await this.call(["init", "-input=false", "-no-color"], { ...(signal === undefined ? {} : { signal }) });
-  }
-
-  /** Writes the variables and makes what they say, resource by resource. */
-  async apply(variables: Readonly<Record<string, unknown>>, options: ApplyOptions = {}): Promise<void> {
-    writeFileSync(join(this.options.dir, "terraform.tfvars.json"), JSON.stringify(variables, null, 2), { mode: 0o600 });
-    await this.change(["apply", "-auto-approve"], options);
-  }
-
-  /** What an apply would change now; empty when the world is as planned. */
-  async plan(signal?: AbortSignal): Promise<ResourceChange[]> {
-    const file = join(this.options.dir, "tmp", "plan");
-    const stoppable = signal === undefined ? {} : { signal };
-    const { code } = await this.call(
-      ["plan", "-input=false", "-no-color", "-detailed-exitcode", `-out=${file}`, ...this.files],
-      { accept: [0, 2], ...stoppable },
-    );
-    if (code === 0) return [];
-    const { stdout } = await this.call(["show", "-json", file], { quiet: true, ...stoppable });
-    const shown = parse(stdout) as {
-      resource_changes?: { address: string; change: { actions: ResourceChange["actions"] } }[];
-    };
-    return (shown.resource_changes ?? [])
-      .map(({ address, change }) => ({ address, actions: change.actions }))
-      .filter(({ actions }) => actions.some((action) => action !== "no-op" && action !== "read"));
-  }
-
-  async destroy(options: ApplyOptions = {}): Promise<void> {
-    await this.change(["destroy", "-auto-approve"], options);
-  }
-
-  /** The module's outputs by name. */
-  async output(): Promise<Readonly<Record<string, unknown>>> {
-    const { stdout } = await this.call(["output", "-json", `-state=${this.state}`], { quiet: true });
-    const outputs = parse(stdout) as Record<string, { value: unknown }>;
-    return Object.fromEntries(Object.entries(outputs).map(([name, { value }]) => [name, value]));
-  }
-
-  private get state(): string {
-    return join(this.options.dir, "terraform.tfstate");
-  }
-
-  private get files(): string[] {
-    return [`-state=${this.state}`, `-var-file=${join(this.options.dir, "terraform.tfvars.json")}`];
-  }
-
-  /** Runs a change with machine-readable output; its diagnostics become the error, the first cause first. */
-  private async change(args: readonly string[], { signal, onProgress }: ApplyOptions): Promise<void> {
-    const diagnostics: Diagnostic[] = [];
-    let total = 0;
-    let done = 0;
-    const onLine = (line: string) => {
-      const message = parseMessage(line);
-      if (message?.diagnostic?.severity === "error") diagnostics.push(message.diagnostic);
-      if (message?.type === "planned_change") total += 1;
-      if (message?.type === "apply_start")
-        onProgress?.({ what: message.hook?.resource?.addr ?? "", done, total, unit: "steps" });
-      if (message?.type === "apply_complete")
-        onProgress?.({ what: message.hook?.resource?.addr ?? "", done: ++done, total, unit: "steps" });
-    };
-    const stoppable = signal === undefined ? {} : { signal };
+  /** The same Terraform in a later process, with the settings of its `init`. */
+  static reopen(dir: string): Terraform {
     try {
-      await this.call([...args, "-json", "-input=false", ...this.files], { onLine, ...stoppable });
-    } catch (error) {
-      throw diagnostics.length > 0 && error instanceof KpiError ? explain(diagnostics, error) : error;
+      const settings = JSON.parse(readFileSync(join(dir, "settings.json"), "utf8")) as Omit<TerraformSettings, "dir">;
+      return new Terraform({ ...settings, dir });
+    } catch (cause) {
+      throw new KpiError("contract", `no terraform was prepared in ${dir}`, { expected: "settings.json in it", cause });
     }
   }
 
-  private call(
-    args: readonly string[],
-    options: { accept?: readonly number[]; quiet?: boolean; signal?: AbortSignal; onLine?: (line: string) => void },
-  ) {
-    const { command, dir, log } = this.options;
-    const { quiet = false, ...rest } = options;
-    // umask: Terraform writes its state readable by all, and it holds the token and the host keys.
-    const shell = ["-c", 'umask 077 && exec "$@"', "terraform", command, `-chdir=${this.root}`, ...args];
-    return run("sh", shell, {
-      ...rest,
-      confined: true,
-      timeout: minutes(15),
-      grace: graceful,
-      ...(quiet ? {} : { log }),
-      env: {
-        TF_CLI_CONFIG_FILE: join(dir, "terraform.rc"),
-        TF_DATA_DIR: join(dir, "data"),
-        TF_IN_AUTOMATION: "1",
-        CHECKPOINT_DISABLE: "1",
-        TMPDIR: join(dir, "tmp"),
-      },
+  /** Copies the configuration and fetches the provider. State and variables that are there stay. */
+  async init(signal?: AbortSignal): Promise<void> {
+    const { dir, source = join(projectRoot, "terraform-libvirt"), ...settings } = this.settings;
+    await copyConfiguration(source, this.#root);
+    await writePrivate(join(dir, "settings.json"), JSON.stringify({ ...settings, source }));
+    await this.#call("init", ["-input=false", "-no-color"], { ...(signal === undefined ? {} : { signal }) });
+  }
+
+  /** Checks the configuration itself; needs `init`. */
+  async validate(call: TerraformCall = {}): Promise<void> {
+    await this.#call("validate", ["-no-color"], call);
+  }
+
+  /** What would have to change to get what `variables` say. Changes nothing. */
+  async plan(variables: Variables, call: TerraformCall = {}): Promise<TerraformPlan> {
+    await this.#write(variables);
+    const file = join(this.settings.dir, "plan.bin");
+    const lines: Line[] = [];
+    const args = ["-json", "-input=false", "-detailed-exitcode", parallelism, `-out=${file}`];
+    const result = await this.#call("plan", args, call, (line) => lines.push(line));
+    const changes = plannedChanges(lines);
+    this.#agree(result, changes);
+    return { changes, file };
+  }
+
+  /** Makes it so: what `variables` say, or exactly the plan that was made before. Resolves with the number of resources touched. */
+  async apply(wanted: Variables | TerraformPlan, call: TerraformCall = {}): Promise<number> {
+    if (!isPlan(wanted)) {
+      await this.#write(wanted);
+      return this.#follow("apply", ["-auto-approve"], call);
+    }
+    const count = await this.#follow("apply", [wanted.file], call);
+    await rm(wanted.file, { force: true });
+    return count;
+  }
+
+  /** Removes all that the state knows, by the configuration and variables that made it. Nothing to remove is no error. */
+  async destroy(call: TerraformCall = {}): Promise<number> {
+    if (!Terraform.hasState(this.settings.dir)) return 0;
+    return this.#follow("destroy", ["-auto-approve"], call);
+  }
+
+  /** Values of the outputs, by name. */
+  async outputs(call: TerraformCall = {}): Promise<Readonly<Record<string, unknown>>> {
+    return parseOutputs((await this.#call("output", ["-json", "-no-color"], call)).stdout);
+  }
+
+  async #write(variables: Variables): Promise<void> {
+    this.#secrets = secretsOf(variables);
+    await writePrivate(join(this.#root, "terraform.tfvars.json"), `${JSON.stringify(variables, undefined, 2)}\n`);
+  }
+
+  async #follow(name: "apply" | "destroy", args: readonly string[], call: TerraformCall): Promise<number> {
+    const count = countDone();
+    await this.#call(name, ["-json", "-input=false", parallelism, ...args], call, (line) => {
+      const progress = count.see(line);
+      if (progress !== undefined) call.onProgress?.(progress);
+    });
+    return count.done();
+  }
+
+  async #call(name: string, args: readonly string[], call: TerraformCall, lines?: (line: Line) => void) {
+    const { command, cliConfig, dir, log } = this.settings;
+    const temp = join(dir, "tmp");
+    await mkdir(temp, { recursive: true, mode: 0o700 });
+    const faults: Diagnostic[] = [];
+    let broken: unknown;
+    const onLine = (text: string, from: "stdout" | "stderr") => {
+      if (lines === undefined || from === "stderr") return;
+      try {
+        const line = parseLine(text);
+        if (line.type === "diagnostic" && line.diagnostic.severity === "error") faults.push(line.diagnostic);
+        lines(line);
+      } catch (error) {
+        broken ??= error;
+      }
+    };
+    try {
+      // umask, because state, plan and variables hold secrets and Terraform would let everybody read them.
+      const result = await run("sh", ["-c", 'umask 077; exec "$0" "$@"', command, name, ...args], {
+        cwd: this.#root,
+        confined: true,
+        env: {
+          TF_CLI_CONFIG_FILE: cliConfig,
+          TF_IN_AUTOMATION: "1",
+          TF_LOG: "", // the provider's debug log holds the seeds
+          CHECKPOINT_DISABLE: "1",
+          TMPDIR: temp,
+        },
+        timeout: call.deadline ?? minutes(10),
+        ...(call.signal === undefined ? {} : { signal: call.signal }),
+        accept: name === "plan" ? [0, 2] : [0],
+        grace: minutes(1), // told to stop, it finishes what is under way and saves the state
+        log,
+        secrets: this.#secrets,
+        onLine,
+      });
+      if (broken !== undefined) throw broken;
+      return result;
+    } catch (error) {
+      throw explain(name, `cd ${this.#root} && TF_CLI_CONFIG_FILE=${cliConfig} ${command} ${name}`, faults, log, error);
+    }
+  }
+
+  /** The exit code and the listed changes are two statements about one thing; when they contradict, neither can be trusted. */
+  #agree({ code }: CommandResult, changes: readonly Change[]): void {
+    // 2 without changes is no contradiction: outputs alone may change.
+    if (code === 2 || changes.length === 0) return;
+    throw new KpiError("contract", "terraform plan says that nothing changes, and lists changes", {
+      expected: "exit code 2 with changes",
+      got: `exit code ${code} with ${changes.map(({ action, address }) => `${action} ${address}`).join(", ")}`,
+      evidence: [this.settings.log],
     });
   }
 }
 
-/** Terraform finishes what it is doing and writes its state before it ends. */
-const graceful: Duration = seconds(20);
+const isPlan = (wanted: Variables | TerraformPlan): wanted is TerraformPlan =>
+  "changes" in wanted && typeof wanted["file"] === "string";
 
-interface Diagnostic {
-  readonly severity: string;
-  readonly summary: string;
-  readonly detail?: string;
-  readonly address?: string;
-  readonly range?: { readonly filename: string; readonly start: { readonly line: number; readonly column: number } };
-}
+const configurationOf = (dir: string) => join(dir, "config", "terraform-libvirt");
 
-interface Message {
-  readonly type?: string;
-  readonly diagnostic?: Diagnostic;
-  readonly hook?: { readonly resource?: { readonly addr: string } };
-}
-
-/** A line of `terraform apply -json`; undefined when it is none. */
-export function parseMessage(line: string): Message | undefined {
-  try {
-    return JSON.parse(line) as Message;
-  } catch {
-    return undefined;
+/**
+ * The configuration is copied for each cluster: Terraform writes its lock file beside it, two clusters would share that,
+ * and `destroy` must see what `apply` saw even when the checkout has moved on.
+ */
+async function copyConfiguration(source: string, root: string): Promise<void> {
+  const isPart = (name: string) => /\.(tf|tftpl|sh)$/.test(name);
+  const pairs = [source, ...modules.map((name) => join(dirname(source), name))].map((from, index) => ({
+    from,
+    to: index === 0 ? root : join(dirname(root), basename(from)),
+  }));
+  for (const { from, to } of pairs) {
+    if (!existsSync(from)) continue;
+    await mkdir(to, { recursive: true, mode: 0o700 });
+    const [old, fresh] = [await readdir(to), await readdir(from)];
+    await Promise.all(old.filter(isPart).map((name) => rm(join(to, name))));
+    await Promise.all(fresh.filter(isPart).map((name) => cp(join(from, name), join(to, name))));
   }
 }
 
-function explain([first, ...others]: readonly Diagnostic[], error: KpiError): KpiError {
-  const place =
-    first?.range === undefined
-      ? ""
-      : ` (${first.range.filename}:${first.range.start.line}:${first.range.start.column})`;
-  return new KpiError(
-    "command",
-    `terraform: ${first?.address === undefined ? "" : `${first.address}: `}${first?.summary}${place}`,
-    {
+async function writePrivate(path: string, text: string): Promise<void> {
+  const fresh = `${path}.new`;
+  await rm(fresh, { force: true });
+  await writeFile(fresh, text, { mode: 0o600 });
+  await rename(fresh, path);
+}
+
+function readVariables(root: string): Variables {
+  const path = join(root, "terraform.tfvars.json");
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Variables) : {};
+}
+
+/** What must not appear in any output: Terraform hides it by itself, and this is the second lock on the door. */
+function secretsOf({
+  token,
+  host_keys: hostKeys = {},
+}: Variables & { token?: unknown; host_keys?: unknown }): string[] {
+  const keys = Object.values(hostKeys as Record<string, { private?: string }>).map((key) => key.private ?? "");
+  const lines = keys.flatMap((key) => key.split("\n").filter((line) => line.length >= 32 && !line.startsWith("---")));
+  return [...(typeof token === "string" ? [token] : []), ...lines];
+}
+
+/** The first diagnostic is the cause; what follows it is mostly its consequence, so only its title is shown. */
+function explain(name: string, command: string, faults: readonly Diagnostic[], log: string, error: unknown): unknown {
+  if (!(error instanceof KpiError)) return error;
+  const [first, ...others] = faults;
+  if (first !== undefined) {
+    const at = (address?: string) => (address === undefined ? "" : ` (${address})`);
+    return new KpiError("command", `terraform ${name}: ${first.summary.trim()}${at(first.address)}`, {
       details: [
-        ...(first?.detail ?? "").split("\n").filter((line) => line.trim() !== ""),
-        ...others.map(({ summary, address }) => `also: ${address ?? ""} ${summary}`),
+        ...first.detail.split("\n").filter((line) => line.trim() !== ""),
+        ...others.map(({ summary, address }) => `then: ${summary.trim()}${at(address)}`),
       ],
-      ...(error.command === undefined ? {} : { command: error.command }),
-      evidence: error.evidence,
-    },
-  );
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new KpiError("contract", "terraform's output is no JSON", { got: text.slice(0, 200), cause });
+      command,
+      evidence: [log],
+      cause: error,
+    });
   }
+  if (name === "init" && error.details.some((line) => /provider/i.test(line))) {
+    return new KpiError("supply", "terraform cannot get the libvirt provider", {
+      details: error.details,
+      command,
+      hint: "kpi supplies shows where it comes from",
+      evidence: [log],
+      cause: error,
+    });
+  }
+  return error.kind === "command" ? error.with({ command }) : error;
 }
