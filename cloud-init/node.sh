@@ -39,7 +39,7 @@ verdict() {
   line="{\"kpi\":1,\"node\":\"$NODE\",\"step\":\"$step\",\"ok\":$1,\"detail\":$quoted,\"wall\":$EPOCHREALTIME,\"mono\":$mono}"
   printf '%s\n' "$line" >> "$verdicts"
   # The leading newline parts it from whatever a kernel message or a login prompt left on the line.
-  if [[ -n $console && -w $console ]]; then printf '\nKPI-VERDICT %s\n' "$line" > "$console" || true; fi
+  if [[ -n $console && -w $console ]]; then printf '\nKPI-VERDICT %s\n' "$line" >> "$console" || true; fi
 }
 
 pass() { verdict true "$1"; }
@@ -121,6 +121,7 @@ check_dns() {
 # Only once, at the end: what systemd-resolved has to say about it.
 explain_dns() {
   local said
+  command -v resolvectl > /dev/null || return 0
   said=$(timeout 5 resolvectl query --legend=no "$1" 2>&1) || true
   [[ -z $said ]] || why+=" (${said##*$'\n'})"
 }
@@ -208,7 +209,7 @@ install_unit() {
   printf 'net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n' > "$root/etc/sysctl.d/90-kpi.conf"
   modprobe -a overlay br_netfilter vxlan || true
   echo 1 > /proc/sys/net/ipv4/ip_forward
-  echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables
+  if [[ -e /proc/sys/net/bridge ]]; then echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi
   systemctl daemon-reload
   systemctl --quiet enable "$unit"
   pass "$VERSION as $unit.service"

@@ -1,0 +1,180 @@
+import { afterAll, describe, expect, test } from "bun:test";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { run } from "../harness/tools/exec.ts";
+
+const work = mkdtempSync(join(tmpdir(), "node-sh-"));
+afterAll(() => rmSync(work, { recursive: true, force: true }));
+
+const sha256 = (text: string) => new Bun.CryptoHasher("sha256").update(text).digest("hex");
+const payload = { binary: "#!/bin/sh\n", images: "not really an archive" };
+for (const [name, text] of Object.entries(payload)) writeFileSync(join(work, name), text);
+writeFileSync(join(work, "airgap.tar"), payload.images);
+
+const planned = {
+  NODE: "k3s-cp-01",
+  ROLE: "server",
+  INTERFACE: "eth0",
+  MAC: "52:54:00:12:34:56",
+  ADDRESS: "192.168.122.10/24",
+  GATEWAY: "192.168.122.1",
+  RESOLVERS: "192.168.122.1",
+  NAMES: "artifacts.kpi.test",
+  GATE_SECONDS: "0",
+  START_SECONDS: "0",
+  VERSION: "v1.34.3+lab1",
+  BINARY_URL: `file://${work}/binary`,
+  BINARY_SHA256: sha256(payload.binary),
+  IMAGES_URL: `file://${work}/airgap.tar`,
+  IMAGES_SHA256: sha256(payload.images),
+};
+
+/** A machine as planned: shell lines, by what they bring about. Each can be left out or replaced. */
+const machine = {
+  link: `ip link add eth0 address ${planned.MAC} type veth peer name far; ip link set far up; ip link set eth0 up`,
+  address: `ip address add ${planned.ADDRESS} dev eth0`,
+  route: `ip route add default via ${planned.GATEWAY}`,
+  dns: "dnsmasq --conf-file=/dev/null --no-resolv --no-hosts --user=root --pid-file= --listen-address=127.0.0.1 --bind-interfaces --address=/artifacts.kpi.test/192.168.122.1",
+};
+
+/** Runs node.sh in network, mount and PID namespaces of its own, below a root of its own. */
+async function boot(change: Partial<typeof machine> = {}, settings: Partial<typeof planned> = {}, hosts = "") {
+  const root = mkdtempSync(join(work, "root-"));
+  for (const dir of ["etc/kpi", "bin"]) mkdirSync(join(root, dir), { recursive: true });
+  const env = Object.entries({ ...planned, ...settings }).map(([key, value]) => `${key}='${value}'\n`);
+  writeFileSync(join(root, "etc/kpi/node.env"), env.join(""));
+  writeFileSync(join(root, "etc/kpi/config.yaml"), 'token: "secretsecretsecret"\n');
+  writeFileSync(join(root, "etc/kpi/unit"), "[Service]\n");
+  writeFileSync(join(root, "etc/hosts"), `127.0.0.1 localhost\n${hosts}`);
+  writeFileSync(join(root, "resolv.conf"), "nameserver 127.0.0.1\n");
+  const lines = [
+    "mount --make-rprivate / && mount -t sysfs sysfs /sys && ip link set lo up",
+    `mount --bind ${root}/resolv.conf /etc/resolv.conf`,
+    ...Object.values({ ...machine, ...change }),
+    // The unit manager and the kernel's modules are the only stand-ins.
+    `printf '#!/bin/sh\\necho "$0 $*" >> ${root}/called\\n' | tee ${root}/bin/systemctl ${root}/bin/modprobe > /dev/null; chmod +x ${root}/bin/*`,
+    `PATH=${root}/bin:$PATH KPI_ROOT=${root} KPI_CONSOLE=${root}/console bash ${import.meta.dir}/node.sh`,
+  ];
+  writeFileSync(join(root, "console"), "");
+  const result = await run(
+    "unshare",
+    ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "sh", "-c", lines.join("\n")],
+    { accept: [0, 1] },
+  );
+  const verdicts = readFileSync(join(root, "var/log/kpi/verdict.ndjson"), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+  const installed = ["usr", "etc/rancher", "etc/systemd", "var/lib"].filter((path) => existsSync(join(root, path)));
+  return { ...result, verdicts, last: verdicts.at(-1), installed, root };
+}
+
+describe("the gate", () => {
+  test.concurrent("no interface with the planned name: says which there are", async () => {
+    const { code, verdicts, last, installed } = await boot({
+      link: "ip link add ens3 address 52:54:00:00:00:99 type veth peer name far",
+      address: "",
+      route: "",
+    });
+    expect({ code, steps: verdicts.length, installed }).toEqual({ code: 1, steps: 1, installed: [] });
+    expect(last).toMatchObject({ step: "interface", ok: false });
+    expect(last.detail).toContain("no interface eth0; there are: ens3 (52:54:00:00:00:99)");
+  });
+
+  test.concurrent("another MAC address is another machine", async () => {
+    const { last, installed } = await boot({}, { MAC: "52:54:00:00:00:01" });
+    expect(last).toMatchObject({ step: "interface", ok: false });
+    expect(last.detail).toBe("eth0 has MAC address 52:54:00:12:34:56, planned 52:54:00:00:00:01");
+    expect(installed).toEqual([]);
+  });
+
+  test.concurrent("no address", async () => {
+    const { last, installed } = await boot({ address: "", route: "" });
+    expect(last).toMatchObject({ step: "address", ok: false });
+    expect(last.detail).toBe("planned 192.168.122.10/24 on eth0 only, found no global IPv4 address");
+    expect(installed).toEqual([]);
+  });
+
+  test.concurrent("a second address is refused: k3s might bind to it", async () => {
+    const { last } = await boot({ address: `${machine.address}; ip address add 192.168.122.77/24 dev eth0` });
+    expect(last).toMatchObject({ step: "address", ok: false });
+    expect(last.detail).toContain("192.168.122.77/24 on eth0");
+  });
+
+  test.concurrent("no default route", async () => {
+    const { last, installed } = await boot({ route: "" });
+    expect(last).toMatchObject({ step: "route", ok: false });
+    expect(last.detail).toBe("planned a default route via 192.168.122.1 on eth0, found none");
+    expect(installed).toEqual([]);
+  });
+
+  test.concurrent("a dead resolver: names it and the name, and nothing of k3s is on the node", async () => {
+    const { code, verdicts, last, installed } = await boot({ dns: "" });
+    expect(verdicts.map(({ step, ok }) => `${step} ${ok}`)).toEqual([
+      "interface true",
+      "address true",
+      "route true",
+      "dns false",
+    ]);
+    expect(last.detail).toContain("resolver 192.168.122.1 did not answer for artifacts.kpi.test");
+    expect({ code, installed }).toEqual({ code: 1, installed: [] });
+  });
+
+  test.concurrent("every name counts", async () => {
+    const { last } = await boot({}, { NAMES: "artifacts.kpi.test nowhere.kpi.test" });
+    expect(last).toMatchObject({ step: "dns", ok: false });
+    expect(last.detail).toContain("nowhere.kpi.test");
+  });
+
+  test.concurrent("a name in /etc/hosts proves no resolver", async () => {
+    const { last } = await boot({ dns: "" }, {}, "192.168.122.1 artifacts.kpi.test\n");
+    expect(last).toMatchObject({ step: "dns", ok: false });
+    expect(last.detail).toContain("pinned in /etc/hosts");
+  });
+});
+
+describe("after the gate", () => {
+  test.concurrent("a wrong hash: expected and got, and nothing is installed", async () => {
+    const { code, last, installed } = await boot({}, { IMAGES_SHA256: "0".repeat(64) });
+    expect(last).toMatchObject({ step: "artefact", ok: false });
+    expect(last.detail).toBe(
+      `images from file://${work}/airgap.tar: expected sha256 ${"0".repeat(64)}, got ${sha256(payload.images)}`,
+    );
+    expect({ code, installed: installed.filter((path) => path !== "var/lib") }).toEqual({ code: 1, installed: [] });
+  });
+
+  test.concurrent("installs in order, with the token in one private file and nowhere else", async () => {
+    const { root, verdicts, stderr, stdout } = await boot();
+    expect(verdicts.map(({ step, ok }) => `${step} ${ok}`).slice(0, 6)).toEqual([
+      "interface true",
+      "address true",
+      "route true",
+      "dns true",
+      "artefact true",
+      "install true",
+    ]);
+    const seen = await run("sh", [
+      "-c",
+      `cd ${root}; grep -rl secretsecret . | sort; stat -c '%a' etc/rancher/k3s/config.yaml`,
+    ]);
+    expect(seen.stdout.split("\n")).toEqual(["./etc/kpi/config.yaml", "./etc/rancher/k3s/config.yaml", "600"]);
+    expect(`${stdout}${stderr}`).not.toContain("secretsecret");
+    expect(existsSync(join(root, "var/lib/rancher/k3s/agent/images/airgap.tar"))).toBe(true);
+    expect(readFileSync(join(root, "called"), "utf8")).toContain("systemctl --quiet enable k3s");
+  });
+
+  test.concurrent("verdicts also go to the console, one line each, with both clocks", async () => {
+    const { root, verdicts } = await boot({ dns: "" });
+    const shown = readFileSync(join(root, "console"), "utf8")
+      .split("\n")
+      .filter((line) => line !== "");
+    expect(shown).toEqual(verdicts.map((verdict) => expect.stringMatching(/^KPI-VERDICT \{/)));
+    expect(verdicts[0].wall).toBeGreaterThan(1.7e9);
+    expect(verdicts[0].mono).toBeGreaterThan(0);
+  });
+});
+
+test("shellcheck has nothing to say", async () => {
+  await run("shellcheck", [join(import.meta.dir, "node.sh")]);
+});
