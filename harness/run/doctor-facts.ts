@@ -192,7 +192,7 @@ async function tryLoopback(): Promise<Tried> {
 }
 
 async function lookAtApt(codename: string, signal?: AbortSignal): Promise<{ archive?: string; backports: boolean }> {
-  const format = ["indextargets", "--format", "$(RELEASE)|$(REPO_URI)", "Created-By: Packages"];
+  const format = ["indextargets", "--no-release-info", "--format", "$(RELEASE)|$(REPO_URI)", "Created-By: Packages"];
   const told = await run("apt-get", format, signal === undefined ? {} : { signal }).catch(() => undefined);
   return readAptTargets(told?.stdout ?? "", codename);
 }
