@@ -42,10 +42,10 @@ function readHead(client: Socket, done: (head: string | undefined, rest: Buffer)
 function dial(client: Socket, host: string, port: number, rest: Buffer, log: (line: string) => void): void {
   const guest = connect({ host, port, allowHalfOpen: true, noDelay: true });
   const abandoned = () => guest.destroy();
-  const unreachable = (error: NodeJS.ErrnoException) => {
-    const why = error.code ?? error.message;
-    log(`proxy: ${host}:${port} ${why}`);
-    client.end(refusal(502, `${host}:${port} cannot be reached: ${why}`));
+  // Bun says ECONNREFUSED for every failed connection, also where nobody has the address: so no reason is given.
+  const unreachable = () => {
+    log(`proxy: ${host}:${port} does not answer`);
+    client.end(refusal(502, `${host}:${port} does not answer`));
   };
   client.once("close", abandoned);
   guest.once("error", unreachable);
