@@ -1,5 +1,5 @@
-/** Where a tool is needed: for a lab on this machine, for a cluster behind a libvirt URI, or for what is built here. */
-export type Place = "lab" | "libvirt" | "go" | "mmdebstrap";
+/** Where a tool is needed: for a lab on this machine, for a cluster behind a libvirt URI, for what is built here, or for `kpi test`. */
+export type Place = "lab" | "libvirt" | "go" | "mmdebstrap" | "tests";
 
 export interface Tool {
   readonly id: string;
@@ -174,6 +174,14 @@ export const tools: readonly Tool[] = [
     packages: ["openssh-client"],
   },
   {
+    id: "kubectl",
+    why: "an ordinary client for the cluster",
+    where: ["lab", "libvirt"],
+    programs: ["kubectl"],
+    packages: ["kubernetes-client"],
+    otherwise: "kpi kubectl needs one, nothing else does",
+  },
+  {
     id: "go",
     why: "builds the libvirt provider and the lab's Kubernetes; fetches a newer Go by itself from 1.21 on",
     where: ["go"],
@@ -244,6 +252,46 @@ export const tools: readonly Tool[] = [
     programs: ["zstd"],
     version: ["--version"],
     packages: ["zstd"],
+  },
+  {
+    id: "shellcheck",
+    why: "checks the shell scripts",
+    where: ["tests"],
+    programs: ["shellcheck"],
+    packages: ["shellcheck"],
+    otherwise: "only kpi test needs it",
+  },
+  {
+    id: "openssl",
+    why: "makes the tests' certificates",
+    where: ["tests"],
+    programs: ["openssl"],
+    packages: ["openssl"],
+    otherwise: "only kpi test needs it",
+  },
+  {
+    id: "pgrep",
+    why: "finds what tests left running",
+    where: ["tests"],
+    programs: ["pgrep"],
+    packages: ["procps"],
+    otherwise: "only kpi test needs it",
+  },
+  {
+    id: "curl",
+    why: "asks a lab's proxy",
+    where: ["tests"],
+    programs: ["curl"],
+    packages: ["curl"],
+    otherwise: "only kpi test needs it",
+  },
+  {
+    id: "ssh-keygen",
+    why: "reads the keys that kpi makes",
+    where: ["tests"],
+    programs: ["ssh-keygen"],
+    packages: ["openssh-client"],
+    otherwise: "only kpi test needs it",
   },
 ];
 

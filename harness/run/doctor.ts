@@ -16,6 +16,8 @@ export interface DoctorOptions {
   readonly plan: Plan;
   readonly paths: KpiPaths;
   readonly signal?: AbortSignal;
+  /** Look for what only `kpi test` needs as well; so unless said otherwise. */
+  readonly tests?: boolean;
 }
 
 export interface Diagnosis {
@@ -24,20 +26,21 @@ export interface Diagnosis {
 }
 
 /** Looks at the machine and judges it against what the plan needs. Changes nothing. */
-export async function runDoctor({ plan, paths, signal }: DoctorOptions): Promise<Diagnosis> {
+export async function runDoctor({ plan, paths, signal, tests = true }: DoctorOptions): Promise<Diagnosis> {
   const pool = plan.image.pool;
   const facts = await gatherFacts({ host: plan.host, paths, pool, ...(signal === undefined ? {} : { signal }) });
-  return { checks: judge(facts, plan), facts };
+  return { checks: judge(facts, plan, tests), facts };
 }
 
 /** All checks for a plan on a machine. Pure. */
-export function judge(facts: Facts, plan: Plan): Check[] {
+export function judge(facts: Facts, plan: Plan, tests = false): Check[] {
   const lab = plan.host.kind === "lab";
-  const builds = [
+  const more = [
     "go" as const, // the libvirt provider, whose release is not pinned
     ...(plan.image.source === "debian-13-lookalike" ? ["mmdebstrap" as const] : []),
+    ...(tests ? ["tests" as const] : []),
   ];
-  const tools = checkTools(facts, [lab ? "lab" : "libvirt", ...builds]);
+  const tools = checkTools(facts, [lab ? "lab" : "libvirt", ...more]);
   const packagesWanted = tools.some(({ outcome, fix }) => outcome !== "ok" && fix?.packages !== undefined);
   return [
     ...checkMachine(facts, plan),
@@ -47,7 +50,7 @@ export function judge(facts: Facts, plan: Plan): Check[] {
   ];
 }
 
-export interface ReadyOptions extends DoctorOptions {
+export interface ReadyOptions extends Omit<DoctorOptions, "tests"> {
   /** Told what is missing and what is about to be done, before it is done. */
   readonly note: (text: string) => void;
   readonly onProgress?: OnProgress;
@@ -61,7 +64,7 @@ export interface ReadyOptions extends DoctorOptions {
 export async function makeReady(options: ReadyOptions): Promise<Accelerator> {
   const { note, onProgress, log } = options;
   onProgress?.({ what: "looking at this machine" });
-  let { checks, facts } = await runDoctor(options);
+  let { checks, facts } = await runDoctor({ ...options, tests: false });
   if (blocking(checks).some(({ fix }) => fix?.automatic === true)) {
     for (const { title, seen } of blocking(checks)) note(`missing: ${title} (${seen})`);
     for (const line of describeFixes(checks)) note(`doing: ${line}`);
@@ -71,7 +74,7 @@ export async function makeReady(options: ReadyOptions): Promise<Accelerator> {
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       ...(log === undefined ? {} : { log }),
     });
-    ({ checks, facts } = await runDoctor(options));
+    ({ checks, facts } = await runDoctor({ ...options, tests: false }));
   }
   const bad = blocking(checks);
   const accelerator = facts.accelerator ?? remoteAccelerator(facts);
