@@ -189,7 +189,7 @@ artefacts() {
   pass "binary sha256 $BINARY_SHA256, images sha256 $IMAGES_SHA256"
 
   step=install
-  mkdir -p "${binary%/*}" "$images_dir" "${config%/*}" "$root/etc/systemd/system" "$root/etc/sysctl.d"
+  mkdir -p "${binary%/*}" "$images_dir" "${config%/*}" "$root/etc/systemd/system"
   chmod 755 "$stage/binary"
   mv "$stage/binary" "$binary"
   mv "$stage/images" "$images_dir/$images"
@@ -205,13 +205,12 @@ install_unit() {
   if_server || unit=k3s-agent
   ln -sfn k3s "${binary%/*}/kubectl"
   install -m 600 "$etc/config.yaml" "$config"
-  install -m 644 "$etc/unit" "$root/etc/systemd/system/$unit.service"
-  printf 'net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\n' > "$root/etc/sysctl.d/90-kpi.conf"
-  modprobe -a overlay br_netfilter vxlan || true
-  echo 1 > /proc/sys/net/ipv4/ip_forward
-  if [[ -e /proc/sys/net/bridge ]]; then echo 1 > /proc/sys/net/bridge/bridge-nf-call-iptables; fi
-  systemctl daemon-reload
-  systemctl --quiet enable "$unit"
+  # Loading every unit again is slow, and only needed where systemd knows an older one.
+  local file=$root/etc/systemd/system/$unit.service known=true
+  [[ -e $file ]] || known=false
+  install -m 644 "$etc/unit" "$file"
+  [[ $known == false ]] || systemctl daemon-reload
+  systemctl --quiet --no-reload enable "$unit"
   pass "$VERSION as $unit.service"
 }
 
