@@ -46,7 +46,10 @@ const source = (sha256 = "a".repeat(64)): ResolvedSupply => ({
   age: new Date(),
 });
 const options = (command = packer()) => ({
-  plan: { image: { name: "k3s-node", source: "debian-13-lookalike", pool: "p", boot: "disk" as const } },
+  plan: {
+    image: { name: "k3s-node", source: "debian-13-lookalike", pool: "p", boot: "disk" as const },
+    host: { kind: "libvirt" as const, uri: "qemu:///system" },
+  },
   source: source(),
   cache,
   packer: command,
