@@ -169,7 +169,7 @@ describe("after the gate", () => {
     const shown = readFileSync(join(root, "console"), "utf8")
       .split("\n")
       .filter((line) => line !== "");
-    expect(shown).toEqual(verdicts.map((verdict) => expect.stringMatching(/^KPI-VERDICT \{/)));
+    expect(shown).toEqual(verdicts.map(() => expect.stringMatching(/^KPI-VERDICT \{/)));
     expect(verdicts[0].wall).toBeGreaterThan(1.7e9);
     expect(verdicts[0].mono).toBeGreaterThan(0);
   });

@@ -1,11 +1,19 @@
 import { existsSync, readFileSync } from "node:fs";
-import { cp, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { mkdir, rm } from "node:fs/promises";
+import { join } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
 import { type CommandResult, run } from "./exec.ts";
+import {
+  configurationOf,
+  copyConfiguration,
+  readVariables,
+  secretsOf,
+  type Variables,
+  writePrivate,
+} from "./terraform-files.ts";
 import {
   type Change,
   type Diagnostic,
@@ -16,13 +24,14 @@ import {
   plannedChanges,
 } from "./terraform-json.ts";
 
+export type { Variables } from "./terraform-files.ts";
 export type { Change } from "./terraform-json.ts";
 
 /** How one cluster's Terraform is run. Paths are absolute. */
 export interface TerraformSettings {
   /** The program. */
   readonly command: string;
-  /** CLI configuration file that says where providers come from. */
+  /** Text of the CLI configuration, which says where providers come from. */
   readonly cliConfig: string;
   /** Output of every call is appended here. */
   readonly log: string;
@@ -39,9 +48,6 @@ export interface TerraformCall {
   readonly deadline?: Duration;
 }
 
-/** The values of variables.tf. They hold secrets. */
-export type Variables = Readonly<Record<string, unknown>>;
-
 /** What a plan would do. No changes means that what runs is what was asked for. */
 export interface TerraformPlan {
   readonly changes: readonly Change[];
@@ -49,20 +55,15 @@ export interface TerraformPlan {
   readonly file: string;
 }
 
-/**
- * Few at a time: libvirtd takes up a client's sixth call only when another has ended, and the provider, which reads the
- * seeds back as streams, can then wait for ever (seen: a plan that hung for ten minutes).
- */
-const parallelism = "-parallelism=3";
-const modules = ["cloud-init"];
-
 /** Terraform for one cluster. Every call is confined, writes only below `dir`, and leaves files that only their owner can read. */
 export class Terraform {
   readonly #root: string;
+  readonly #rc: string;
   #secrets: readonly string[] = [];
 
   constructor(readonly settings: TerraformSettings) {
     this.#root = configurationOf(settings.dir);
+    this.#rc = join(settings.dir, "terraform.rc");
     this.#secrets = secretsOf(readVariables(this.#root));
   }
 
@@ -89,6 +90,7 @@ export class Terraform {
     const { dir, source = join(projectRoot, "terraform-libvirt"), ...settings } = this.settings;
     await copyConfiguration(source, this.#root);
     await writePrivate(join(dir, "settings.json"), JSON.stringify({ ...settings, source }));
+    await writePrivate(this.#rc, settings.cliConfig);
     await this.#call("init", ["-input=false", "-no-color"], { ...(signal === undefined ? {} : { signal }) });
   }
 
@@ -102,7 +104,7 @@ export class Terraform {
     await this.#write(variables);
     const file = join(this.settings.dir, "plan.bin");
     const lines: Line[] = [];
-    const args = ["-json", "-input=false", "-detailed-exitcode", parallelism, `-out=${file}`];
+    const args = ["-json", "-input=false", "-detailed-exitcode", `-out=${file}`];
     const result = await this.#call("plan", args, call, (line) => lines.push(line));
     const changes = plannedChanges(lines);
     this.#agree(result, changes);
@@ -138,7 +140,7 @@ export class Terraform {
 
   async #follow(name: "apply" | "destroy", args: readonly string[], call: TerraformCall): Promise<number> {
     const count = countDone();
-    await this.#call(name, ["-json", "-input=false", parallelism, ...args], call, (line) => {
+    await this.#call(name, ["-json", "-input=false", ...args], call, (line) => {
       const progress = count.see(line);
       if (progress !== undefined) call.onProgress?.(progress);
     });
@@ -146,7 +148,7 @@ export class Terraform {
   }
 
   async #call(name: string, args: readonly string[], call: TerraformCall, lines?: (line: Line) => void) {
-    const { command, cliConfig, dir, log } = this.settings;
+    const { command, dir, log } = this.settings;
     const temp = join(dir, "tmp");
     await mkdir(temp, { recursive: true, mode: 0o700 });
     const faults: Diagnostic[] = [];
@@ -167,7 +169,7 @@ export class Terraform {
         cwd: this.#root,
         confined: true,
         env: {
-          TF_CLI_CONFIG_FILE: cliConfig,
+          TF_CLI_CONFIG_FILE: this.#rc,
           TF_IN_AUTOMATION: "1",
           TF_LOG: "", // the provider's debug log holds the seeds
           CHECKPOINT_DISABLE: "1",
@@ -184,7 +186,7 @@ export class Terraform {
       if (broken !== undefined) throw broken;
       return result;
     } catch (error) {
-      throw explain(name, `cd ${this.#root} && TF_CLI_CONFIG_FILE=${cliConfig} ${command} ${name}`, faults, log, error);
+      throw explain(name, `cd ${this.#root} && TF_CLI_CONFIG_FILE=${this.#rc} ${command} ${name}`, faults, log, error);
     }
   }
 
@@ -202,49 +204,6 @@ export class Terraform {
 
 const isPlan = (wanted: Variables | TerraformPlan): wanted is TerraformPlan =>
   "changes" in wanted && typeof wanted["file"] === "string";
-
-const configurationOf = (dir: string) => join(dir, "config", "terraform-libvirt");
-
-/**
- * The configuration is copied for each cluster: Terraform writes its lock file beside it, two clusters would share that,
- * and `destroy` must see what `apply` saw even when the checkout has moved on.
- */
-async function copyConfiguration(source: string, root: string): Promise<void> {
-  const isPart = (name: string) => /\.(tf|tftpl|sh)$/.test(name);
-  const pairs = [source, ...modules.map((name) => join(dirname(source), name))].map((from, index) => ({
-    from,
-    to: index === 0 ? root : join(dirname(root), basename(from)),
-  }));
-  for (const { from, to } of pairs) {
-    if (!existsSync(from)) continue;
-    await mkdir(to, { recursive: true, mode: 0o700 });
-    const [old, fresh] = [await readdir(to), await readdir(from)];
-    await Promise.all(old.filter(isPart).map((name) => rm(join(to, name))));
-    await Promise.all(fresh.filter(isPart).map((name) => cp(join(from, name), join(to, name))));
-  }
-}
-
-async function writePrivate(path: string, text: string): Promise<void> {
-  const fresh = `${path}.new`;
-  await rm(fresh, { force: true });
-  await writeFile(fresh, text, { mode: 0o600 });
-  await rename(fresh, path);
-}
-
-function readVariables(root: string): Variables {
-  const path = join(root, "terraform.tfvars.json");
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Variables) : {};
-}
-
-/** What must not appear in any output: Terraform hides it by itself, and this is the second lock on the door. */
-function secretsOf({
-  token,
-  host_keys: hostKeys = {},
-}: Variables & { token?: unknown; host_keys?: unknown }): string[] {
-  const keys = Object.values(hostKeys as Record<string, { private?: string }>).map((key) => key.private ?? "");
-  const lines = keys.flatMap((key) => key.split("\n").filter((line) => line.length >= 32 && !line.startsWith("---")));
-  return [...(typeof token === "string" ? [token] : []), ...lines];
-}
 
 /** The first diagnostic is the cause; what follows it is mostly its consequence, so only its title is shown. */
 function explain(name: string, command: string, faults: readonly Diagnostic[], log: string, error: unknown): unknown {
