@@ -172,8 +172,7 @@ class Connection implements NodeConnection {
       throw fail(signal === undefined ? lostConnection : `was ended by ${signal}`, lastLines(result));
     } catch (error) {
       if (!stop.aborted) throw error;
-      channel.signal("TERM");
-      channel.close();
+      terminate(channel);
       options.signal?.throwIfAborted();
       throw fail(`did not end within ${formatDuration(options.timeout ?? 0)}`);
     }
@@ -221,6 +220,13 @@ class Connection implements NodeConnection {
 }
 
 const lostConnection = "was cut off: the ssh connection was lost";
+
+/** ssh2's own `signal` says nothing once standard input has ended, although the protocol allows it (RFC 4254, 5.3). */
+function terminate(channel: ClientChannel): void {
+  const { id, state } = channel.outgoing;
+  if (state === "open" || state === "eof") channel._client._protocol.signal(id, "TERM");
+  channel.close();
+}
 
 interface Finished {
   readonly code: number | undefined;

@@ -17,7 +17,8 @@ declare module "ssh2" {
 
   export interface ClientChannel extends Duplex {
     readonly stderr: Readable;
-    signal(name: string): void;
+    readonly outgoing: { readonly id: number; readonly state: "open" | "eof" | "closing" | "closed" };
+    readonly _client: { readonly _protocol: { signal(channel: number, name: string): void } };
     close(): void;
   }
 
