@@ -5,6 +5,7 @@ import { contentDir, sha256Text } from "./store.ts";
 
 /** What a supply's content follows from, and so where in the cache it lies. */
 export interface Content {
+  readonly version: string;
   readonly inputs: unknown;
   readonly key: string;
   readonly dir: string;
@@ -23,14 +24,15 @@ const layout = 1;
 
 /** Reads the recipe and asks its tools for their versions; touches nothing. */
 export async function contentsOf(lock: SupplyLock, cache: string, supply: Supply): Promise<Contents> {
-  const content = (inputs: unknown): Content => {
+  const content = (version: string, inputs: unknown): Content => {
     const key = sha256Text(JSON.stringify([layout, inputs, supply.files, supply.place ?? null]));
-    return { inputs, key, dir: contentDir(cache, supply, key) };
+    return { version, inputs, key, dir: contentDir(cache, supply.name, version, key) };
   };
-  const release = isPinned(supply) ? { release: content(supply.upstream) } : {};
+  const release = isPinned(supply) ? { release: content(supply.version, supply.upstream) } : {};
   if (supply.build === undefined) return release;
   try {
-    return { ...release, build: content(await buildInputs(lock, supply, supply.build)) };
+    const inputs = await buildInputs(lock, supply, supply.build);
+    return { ...release, build: content(inputs.version, inputs) };
   } catch (error) {
     if (!(error instanceof KpiError)) throw error;
     return { ...release, buildTrouble: error };

@@ -54,10 +54,10 @@ async function view(supply: Supply, context: SupplyContext & { full?: boolean })
     const stored = await readStored(content.dir, context.full);
     if (stored.state === "damaged") return { ...base, state: "damaged", detail: stored.what };
     if (stored.state === "absent") continue;
-    const { source, detail, files, age } = resolvedFrom(content.dir, stored.manifest);
+    const { source, version: made, detail, files, age } = resolvedFrom(content.dir, stored.manifest);
     const main = files[supply.files[0] ?? ""];
     const size = Object.values(files).reduce((sum, file) => sum + file.size, 0);
-    const found = { source, detail, files, size, madeAt: age.toISOString() };
+    const found = { version: made, source, detail, files, size, madeAt: age.toISOString() };
     return { ...base, state: "cached", ...found, ...(main === undefined ? {} : { sha256: main.sha256 }) };
   }
   const known = supply.upstream?.find((file) => file.sha256 !== unpinned)?.sha256;

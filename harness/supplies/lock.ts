@@ -29,6 +29,8 @@ export type BuildTool = "go" | "mmdebstrap";
 /** A recipe of this repository: a directory with a program `build OUTDIR`. */
 export interface BuildSource {
   readonly recipe: string;
+  /** What it makes, where that is another version than the release's. */
+  readonly version?: string;
   /** Tools whose version changes the result. */
   readonly tools: readonly BuildTool[];
   readonly inputs?: readonly string[];

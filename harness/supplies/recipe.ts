@@ -32,7 +32,7 @@ export async function buildInputs(lock: SupplyLock, supply: Supply, build: Build
   }
   const tools: Partial<Record<BuildTool, string>> = {};
   for (const tool of build.tools) tools[tool] = await toolVersion(tool);
-  return { version: supply.version, files, tools };
+  return { version: build.version ?? supply.version, files, tools };
 }
 
 async function digestTree(root: string, path: string, files: Record<string, string>): Promise<void> {
@@ -78,7 +78,12 @@ export async function runRecipe(
   try {
     await run(join(recipe, "build"), [staging.out], {
       cwd: recipe,
-      env: { ...options.env, TMPDIR: staging.tmp, KPI_SUPPLY_VERSION: supply.version, GOTOOLCHAIN: "auto" },
+      env: {
+        ...options.env,
+        TMPDIR: staging.tmp,
+        KPI_SUPPLY_VERSION: build.version ?? supply.version,
+        GOTOOLCHAIN: "auto",
+      },
       confined: process.getuid?.() === 0,
       // Confined, it leaves nothing that it would have to tidy up, and the staging directory is ours to remove.
       grace: milliseconds(300),

@@ -65,7 +65,7 @@ export class Resolution {
     private readonly shared: Shared,
     private readonly signal: AbortSignal,
   ) {
-    this.onProgress = (progress) => shared.context.onProgress?.(supply.name, progress);
+    this.onProgress = thinned((progress) => shared.context.onProgress?.(supply.name, progress));
   }
 
   private get cache(): string {
@@ -180,7 +180,7 @@ export class Resolution {
   private async make(
     source: Source["name"],
     detail: string,
-    { key, inputs, dir }: Content,
+    { version, key, inputs, dir }: Content,
     work: (staging: store.Staging) => Promise<void>,
   ): Promise<ResolvedSupply> {
     const started = performance.now();
@@ -190,7 +190,7 @@ export class Resolution {
     this.signal.throwIfAborted();
     const took = Math.round(performance.now() - started);
     const because = this.failures.map((failure) => `; ${failure.source}: ${failure.error.what}`).join("");
-    const about = { source, detail: `${detail} in ${formatDuration(took)}${because}`, key, inputs, took };
+    const about = { version, source, detail: `${detail} in ${formatDuration(took)}${because}`, key, inputs, took };
     return resolvedFrom(dir, await store.commit(staging, dir, this.supply, about));
   }
 
@@ -212,6 +212,17 @@ export class Resolution {
       evidence: last?.evidence ?? [],
     });
   }
+}
+
+/** A transfer reports with every piece that comes: four times a second, and at its end, is enough for whoever keeps it. */
+function thinned(tell: OnProgress): OnProgress {
+  let last = 0;
+  return (progress) => {
+    const now = performance.now();
+    if (progress.unit === "bytes" && progress.done !== progress.total && now - last < 250) return;
+    last = now;
+    tell(progress);
+  };
 }
 
 const isSet = (entry: [string, string | undefined]): entry is [string, string] => entry[1] !== undefined;

@@ -40,8 +40,8 @@ export const suppliesDir = (cache: string) => join(cache, "supplies");
 export const supplyDir = (cache: string, name: string) => join(suppliesDir(cache), name);
 
 /** Where a supply's content lies: the key stands for everything that decides the content. */
-export function contentDir(cache: string, supply: Supply, key: string): string {
-  return join(supplyDir(cache, supply.name), `${supply.version}-${key.slice(0, 16)}`);
+export function contentDir(cache: string, name: string, version: string, key: string): string {
+  return join(supplyDir(cache, name), `${version}-${key.slice(0, 16)}`);
 }
 
 /** Where the bytes of an unfinished download of it wait. */
@@ -151,7 +151,7 @@ export async function commit(
   staging: Staging,
   dir: string,
   supply: Supply,
-  about: Omit<Manifest, "name" | "version" | "files" | "madeAt">,
+  about: Omit<Manifest, "name" | "files" | "madeAt">,
 ): Promise<Manifest> {
   const made = (await readdir(staging.out, { withFileTypes: true })).filter((entry) => entry.isFile());
   const missing = supply.files.filter((file) => !made.some((entry) => entry.name === file));
@@ -171,7 +171,6 @@ export async function commit(
   }
   const manifest: Manifest = {
     name: supply.name,
-    version: supply.version,
     ...about,
     madeAt: new Date().toISOString(),
     files,
