@@ -54,8 +54,9 @@ export interface Facts {
 export interface GatherOptions {
   readonly host: Host;
   readonly paths: KpiPaths;
-  /** Of the libvirt pool that holds the disks. */
+  /** Of the libvirt pool that holds the disks, and of the network, on a host of its own. */
   readonly pool: string;
+  readonly libvirtNetwork: string;
   readonly signal?: AbortSignal;
 }
 
@@ -69,7 +70,9 @@ export async function gatherFacts(options: GatherOptions): Promise<Facts> {
     tryCommand("unshare", ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "true"], signal),
     tryNetwork(signal),
     tryLoopback(),
-    host.kind === "lab" ? undefined : lookAtHypervisor(host.uri, options.pool, signal),
+    host.kind === "lab"
+      ? undefined
+      : lookAtHypervisor(host.uri, { pool: options.pool, network: options.libvirtNetwork }, signal),
   ]);
   const apt = anyLacking(toolFacts) ? await lookAtApt(os.codename, signal) : { backports: false };
   signal?.throwIfAborted();

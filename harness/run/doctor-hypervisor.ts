@@ -1,7 +1,7 @@
 import { orAborted } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
 import { type CommandResult, run, shellQuote } from "../tools/exec.ts";
-import type { Check } from "./doctor-check.ts";
+import type { Check, Fix } from "./doctor-check.ts";
 
 /** What a libvirt host that is not a lab says about itself. */
 export interface HypervisorFacts {
@@ -20,12 +20,16 @@ export interface HypervisorFacts {
   readonly freeGiB: number;
   /** Settings of libvirtd.conf that matter here; absent when it cannot be read. */
   readonly settings?: Readonly<Record<string, string>>;
-  readonly pool: {
-    readonly name: string;
-    readonly defined: boolean;
-    readonly running: boolean;
-    readonly autostart: boolean;
-  };
+  readonly pool: LibvirtObject;
+  readonly network: LibvirtObject;
+}
+
+/** A pool or network that must be there before the cluster. */
+interface LibvirtObject {
+  readonly name: string;
+  readonly defined: boolean;
+  readonly running: boolean;
+  readonly autostart: boolean;
 }
 
 /** What platform.md promises of libvirtd. */
@@ -47,16 +51,21 @@ if [ -r /etc/libvirt/libvirtd.conf ]; then echo conf=readable; sed -n 's/^ *\\([
 `;
 
 /** Asks libvirt at the URI, and the machine behind it by ssh if it is another one. */
-export async function lookAtHypervisor(uri: string, pool: string, signal?: AbortSignal): Promise<HypervisorFacts> {
+export async function lookAtHypervisor(
+  uri: string,
+  names: { readonly pool: string; readonly network: string },
+  signal?: AbortSignal,
+): Promise<HypervisorFacts> {
   const { hostname, username } = new URL(uri);
   const ssh = hostname === "" ? undefined : username === "" ? hostname : `${username}@${hostname}`;
   const ask = (command: string, args: readonly string[]) => tell(command, args, signal);
-  const [told, list, info] = await Promise.all([
+  const [told, list, pool, network] = await Promise.all([
     ssh === undefined
       ? ask("sh", ["-c", look])
       : ask("ssh", ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", ssh, look]),
     ask("virsh", ["-c", uri, "list", "--all", "--name"]),
-    ask("virsh", ["-c", uri, "pool-info", pool]),
+    ask("virsh", ["-c", uri, "pool-info", names.pool]),
+    ask("virsh", ["-c", uri, "net-info", names.network]),
   ]);
   const answers = list.code === 0;
   return {
@@ -64,12 +73,13 @@ export async function lookAtHypervisor(uri: string, pool: string, signal?: Abort
     ...(ssh === undefined ? {} : { ssh }),
     libvirt: answers ? { works: true } : { works: false, why: lastLine(list) },
     ...readLook(told.stdout),
-    pool: { name: pool, ...readPool(info.code === 0 ? info.stdout : "") },
+    pool: { name: names.pool, ...readInfo(pool) },
+    network: { name: names.network, ...readInfo(network) },
   };
 }
 
 /** Parses what `look` printed. */
-export function readLook(text: string): Omit<HypervisorFacts, "uri" | "ssh" | "libvirt" | "pool"> {
+export function readLook(text: string): Omit<HypervisorFacts, "uri" | "ssh" | "libvirt" | "pool" | "network"> {
   const lines = text.split("\n");
   const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
   const settings = lines
@@ -88,25 +98,36 @@ export function readLook(text: string): Omit<HypervisorFacts, "uri" | "ssh" | "l
   };
 }
 
-/** Parses `virsh pool-info`; empty text means that there is none. */
-export function readPool(text: string): Omit<HypervisorFacts["pool"], "name"> {
+/** Reads what `virsh pool-info` and `virsh net-info` say; their failure means that there is no such thing. */
+export function readInfo({ code, stdout }: Pick<CommandResult, "code" | "stdout">): Omit<LibvirtObject, "name"> {
   return {
-    defined: text.trim() !== "",
-    running: /^State:\s+running/m.test(text),
-    autostart: /^Autostart:\s+yes/m.test(text),
+    defined: code === 0,
+    running: /^(State:\s+running|Active:\s+yes)/m.test(stdout),
+    autostart: /^Autostart:\s+yes/m.test(stdout),
   };
 }
 
-/** The checks of a hypervisor that runs its own libvirtd. */
-export function checkHypervisor(facts: HypervisorFacts): Check[] {
-  return [checkLibvirt(facts), checkKvm(facts), checkGroups(facts), checkSettings(facts), checkPool(facts)];
+/** The checks of a hypervisor that runs its own libvirtd; `install` is how it gets one if it is this machine. */
+export function checkHypervisor(facts: HypervisorFacts, install: Fix | undefined): Check[] {
+  const { pool, network, home } = facts;
+  return [
+    checkLibvirt(facts, install),
+    checkKvm(facts),
+    checkGroups(facts),
+    checkSettings(facts),
+    checkObject(facts, pool, "pool", "it holds the base image and the disks", [
+      `pool-define-as ${pool.name} dir --target ${home}/${pool.name}`,
+      `pool-build ${pool.name}`,
+    ]),
+    checkObject(facts, network, "net", "the nodes are attached to it", [
+      "net-define /usr/share/libvirt/networks/default.xml",
+    ]),
+  ];
 }
 
-function checkLibvirt({ uri, libvirt, ssh }: HypervisorFacts): Check {
-  const command =
-    ssh === undefined
-      ? "apt-get install -y --no-install-recommends libvirt-daemon-system && systemctl enable --now libvirtd"
-      : `ssh ${ssh} virsh -c qemu:///system list --all`;
+function checkLibvirt({ uri, libvirt, ssh }: HypervisorFacts, install: Fix | undefined): Check {
+  const start = "systemctl enable --now libvirtd";
+  const command = ssh === undefined ? start : `ssh ${ssh} virsh -c qemu:///system list --all`;
   return {
     id: "libvirt",
     title: "libvirt answers",
@@ -114,7 +135,7 @@ function checkLibvirt({ uri, libvirt, ssh }: HypervisorFacts): Check {
     seen: libvirt.works ? uri : libvirt.why,
     why: `the cluster's machines are made at ${uri}`,
     needed: true,
-    ...(libvirt.works ? {} : { fix: { command, automatic: false } }),
+    ...(libvirt.works ? {} : { fix: (ssh === undefined ? install : undefined) ?? { command, automatic: false } }),
   };
 }
 
@@ -193,32 +214,24 @@ function checkSettings(facts: HypervisorFacts): Check {
   };
 }
 
-function checkPool(facts: HypervisorFacts): Check {
-  const { pool, uri, home, libvirt } = facts;
+function checkObject(
+  { uri, libvirt }: HypervisorFacts,
+  { name, defined, running, autostart }: LibvirtObject,
+  kind: "pool" | "net",
+  why: string,
+  define: readonly string[],
+): Check {
   const steps = [
-    ...(pool.defined
-      ? []
-      : [`pool-define-as ${pool.name} dir --target ${home}/${pool.name}`, `pool-build ${pool.name}`]),
-    ...(pool.running ? [] : [`pool-start ${pool.name}`]),
-    ...(pool.autostart ? [] : [`pool-autostart ${pool.name}`]),
+    ...(defined ? [] : define),
+    ...(running ? [] : [`${kind}-start ${name}`]),
+    ...(autostart ? [] : [`${kind}-autostart ${name}`]),
   ];
-  const lacking = !pool.defined ? "not defined" : !pool.running ? "not started" : "not autostarted";
-  return {
-    id: "pool",
-    title: `pool ${pool.name}`,
-    outcome: steps.length === 0 ? "ok" : pool.defined ? "wrong" : "missing",
-    seen: steps.length === 0 ? "defined, running, autostarted" : lacking,
-    why: "it holds the base image and the disks",
-    needed: true,
-    ...(steps.length === 0
-      ? {}
-      : {
-          fix: {
-            command: steps.map((step) => `virsh -c ${shellQuote([uri])} ${step}`).join(" && "),
-            automatic: libvirt.works,
-          },
-        }),
-  };
+  const title = `${kind === "pool" ? "pool" : "network"} ${name}`;
+  const common = { id: kind === "pool" ? "pool" : "libvirt network", title, why, needed: true };
+  if (steps.length === 0) return { ...common, outcome: "ok", seen: "defined, running, autostarted" };
+  const seen = !defined ? "not defined" : !running ? "not started" : "not autostarted";
+  const command = steps.map((step) => `virsh -c ${shellQuote([uri])} ${step}`).join(" && ");
+  return { ...common, outcome: defined ? "wrong" : "missing", seen, fix: { command, automatic: libvirt.works } };
 }
 
 /** The command as it must be typed here. */

@@ -58,3 +58,11 @@ function isOlder(version: string, atLeast: string | undefined): boolean {
   const index = want.findIndex((part, at) => (have[at] ?? 0) !== part);
   return index >= 0 && (have[index] ?? 0) < (want[index] ?? 0);
 }
+
+/** How this machine gets a libvirtd that it runs itself; undefined when it has one that only does not answer. */
+export function libvirtPackages(facts: Facts): Check["fix"] {
+  const known = distribution(facts.os);
+  if (known === undefined || facts.tools["libvirtd"] !== undefined) return undefined;
+  const packages = ["libvirt-daemon-system", "libvirt-daemon-config-network"];
+  return { command: installCommand(known, packages), automatic: facts.root, packages };
+}

@@ -6,7 +6,7 @@ import { loadSpec } from "../core/spec.ts";
 import { blocking, judge, renderDoctor } from "./doctor.ts";
 import { type Facts, readAptTargets, readMemory, readOs } from "./doctor-facts.ts";
 import { describeFixes } from "./doctor-fix.ts";
-import { type HypervisorFacts, readLook, readPool } from "./doctor-hypervisor.ts";
+import { type HypervisorFacts, readLook, readInfo } from "./doctor-hypervisor.ts";
 import { aptProgress, installable, sourceText } from "./doctor-packages.ts";
 import { tools } from "./doctor-programs.ts";
 
@@ -64,6 +64,7 @@ const hypervisor: HypervisorFacts = {
   freeGiB: 400,
   settings: { listen_tls: "0", listen_tcp: "0", unix_sock_group: "libvirt", unix_sock_rw_perms: "0770" },
   pool: { name: "libvirt_images", defined: true, running: true, autostart: true },
+  network: { name: "default", defined: true, running: true, autostart: true },
 };
 const noble: Facts = {
   ...emulated,
@@ -128,17 +129,33 @@ test("a hypervisor's faults come with commands for it", () => {
     groups: ["ops", "kvm"],
     settings: { ...hypervisor.settings, listen_tcp: "1" },
     pool: { name: "libvirt_images", defined: false, running: false, autostart: false },
+    network: { name: "default", defined: true, running: false, autostart: true },
   };
   const fix = (id: string) =>
     judge({ ...noble, hypervisor: faulty }, system).find((check) => check.id === id)?.fix?.command;
   expect(fix("groups")).toBe("ssh -t ops@hypervisor 'sudo usermod -aG libvirt ops'   # then log in again");
   expect(fix("libvirtd settings")).toContain("listen_tcp = 0");
+  expect(fix("libvirt network")).toBe(`virsh -c ${uri} net-start default`);
   expect(fix("pool")).toBe(
     `virsh -c ${uri} pool-define-as libvirt_images dir --target /home/ops/libvirt_images && ` +
       ["pool-build", "pool-start", "pool-autostart"]
         .map((verb) => `virsh -c ${uri} ${verb} libvirt_images`)
         .join(" && "),
   );
+});
+
+test("a bare Ubuntu that is to be the hypervisor gets its own libvirtd, a stopped one is started by hand", () => {
+  const local = { kind: "libvirt" as const, uri: "qemu:///system" };
+  const { ssh: _none, ...here } = {
+    ...hypervisor,
+    uri: local.uri,
+    root: true,
+    libvirt: { works: false as const, why: "no socket" },
+  };
+  const facts: Facts = { ...bare, host: local, os: noble.os, hypervisor: here };
+  const fix = (of: Facts) => judge(of, system).find(({ id }) => id === "libvirt")?.fix;
+  expect(fix(facts)?.packages).toContain("libvirt-daemon-system");
+  expect(fix({ ...facts, tools: all })).toEqual({ command: "systemctl enable --now libvirtd", automatic: false });
 });
 
 test("an unknown distribution is told to install by itself", () => {
@@ -172,7 +189,7 @@ test("reads what the system says", () => {
     archive: "http://a/d/",
     backports: false,
   });
-  expect(readPool("Name: x\nState:          running\nAutostart:      no\n")).toEqual({
+  expect(readInfo({ code: 0, stdout: "Name: x\nState:          running\nAutostart:      no\n" })).toEqual({
     defined: true,
     running: true,
     autostart: false,

@@ -8,7 +8,7 @@ import { type Facts, gatherFacts } from "./doctor-facts.ts";
 import { applyFixes, describeFixes } from "./doctor-fix.ts";
 import { checkHypervisor } from "./doctor-hypervisor.ts";
 import { checkBackports, checkMachine } from "./doctor-machine.ts";
-import { checkTools } from "./doctor-tools.ts";
+import { checkTools, libvirtPackages } from "./doctor-tools.ts";
 
 export { blocking, type Check, renderDoctor } from "./doctor-check.ts";
 
@@ -27,8 +27,8 @@ export interface Diagnosis {
 
 /** Looks at the machine and judges it against what the plan needs. Changes nothing. */
 export async function runDoctor({ plan, paths, signal, tests = true }: DoctorOptions): Promise<Diagnosis> {
-  const pool = plan.image.pool;
-  const facts = await gatherFacts({ host: plan.host, paths, pool, ...(signal === undefined ? {} : { signal }) });
+  const names = { pool: plan.image.pool, libvirtNetwork: plan.network.name };
+  const facts = await gatherFacts({ host: plan.host, paths, ...names, ...(signal === undefined ? {} : { signal }) });
   return { checks: judge(facts, plan, tests), facts };
 }
 
@@ -44,7 +44,7 @@ export function judge(facts: Facts, plan: Plan, tests = false): Check[] {
   const packagesWanted = tools.some(({ outcome, fix }) => outcome !== "ok" && fix?.packages !== undefined);
   return [
     ...checkMachine(facts, plan),
-    ...(facts.hypervisor === undefined ? [] : checkHypervisor(facts.hypervisor)),
+    ...(facts.hypervisor === undefined ? [] : checkHypervisor(facts.hypervisor, libvirtPackages(facts))),
     ...(packagesWanted ? checkBackports(facts) : []),
     ...tools,
   ];
@@ -65,7 +65,8 @@ export async function makeReady(options: ReadyOptions): Promise<Accelerator> {
   const { note, onProgress, log } = options;
   onProgress?.({ what: "looking at this machine" });
   let { checks, facts } = await runDoctor({ ...options, tests: false });
-  if (blocking(checks).some(({ fix }) => fix?.automatic === true)) {
+  // A second round, because some things can only be looked at when others are there; a third would only repeat itself.
+  for (let round = 0; round < 2 && blocking(checks).some(({ fix }) => fix?.automatic === true); round += 1) {
     for (const { title, seen } of blocking(checks)) note(`missing: ${title} (${seen})`);
     for (const line of describeFixes(checks)) note(`doing: ${line}`);
     await applyFixes(checks, {
