@@ -1,4 +1,6 @@
 import { KpiError, renderError, errorJson, exitCode } from "./core/errors.ts";
+import { kpiPaths } from "./core/paths.ts";
+import { reap } from "./run/reap.ts";
 import { commands, type Command } from "./commands/commands.ts";
 import { parseArgs } from "node:util";
 
@@ -15,6 +17,9 @@ async function main(argv: readonly string[]): Promise<number> {
   const theirs = split < 0 ? [] : rest.slice(command.passThrough === true ? 0 : split + 1);
   if (ours.includes("--help") || ours.includes("-h")) return print(usage(name, command));
   const { values, positionals } = parse(name, command, ours);
+  if (command.readOnly !== true) {
+    await reap(kpiPaths(), (line) => process.stderr.write(`kpi: removed what a killed run left: ${line}\n`));
+  }
   return command.run({ values, positionals, rest: theirs });
 }
 
@@ -99,5 +104,8 @@ try {
   process.stderr.write(`kpi: ${renderError(error)}\n`);
   process.exitCode = exitCode(error);
 }
-// Idle connections (a watch, a tunnel) would hold a finished command open.
+// A pipe may still hold part of the output; idle connections (a watch, a tunnel) would hold a finished command open.
+await Promise.all(
+  [process.stdout, process.stderr].map((stream) => new Promise<void>((done) => void stream.write("", () => done()))),
+);
 process.exit();

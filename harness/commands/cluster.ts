@@ -21,12 +21,10 @@ import {
   pickCluster,
   show,
   text,
-  tidy,
 } from "./command.ts";
 
 async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
   const asJson = flag(args, "json");
-  await tidy();
   await using view = openView(process.stdout, asJson);
   return interruptible(async (signal) => {
     const choice = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), kpiPaths());
@@ -47,7 +45,6 @@ async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
 }
 
 async function remove(args: Arguments): Promise<number> {
-  await tidy();
   const paths = kpiPaths();
   const known = clusterNames(paths.state);
   const name = args.positionals[0] ?? text(args, "cluster");
@@ -113,13 +110,13 @@ export const clusterCommands: Readonly<Record<string, Command>> = {
     summary: "what runs, and the commands to use it",
     options: { cluster, json },
     async run(args) {
-      await tidy();
       const status = await clusterStatus(pickCluster(args));
       return show(flag(args, "json") ? JSON.stringify(status, null, 2) : renderStatus(status));
     },
   },
 
   plan: {
+    readOnly: true,
     summary: "print all that follows from a spec; touches nothing",
     positionals: ["[SPEC]"],
     options: { host, json },

@@ -2,7 +2,6 @@ import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
 import type { Host } from "../core/plan.ts";
 import { ClusterDir, clusterNames } from "../run/cluster.ts";
-import { reap } from "../run/reap.ts";
 
 /** An option of a command, as node:util parseArgs takes it, and what `--help` says about it. */
 export interface Option {
@@ -28,6 +27,8 @@ export interface Command {
   /** All arguments go on unread. */
   readonly passThrough?: boolean;
   readonly hidden?: boolean;
+  /** Changes nothing on this machine, not even what a killed run left. */
+  readonly readOnly?: boolean;
   /** Gives the exit code. */
   run(args: Arguments): Promise<number>;
 }
@@ -74,9 +75,4 @@ export function pickCluster(args: Arguments): ClusterDir {
   if (name !== undefined) return new ClusterDir(state, name);
   if (known.length === 0) throw new KpiError("host", "there is no cluster", { hint: "make one with: kpi up" });
   throw new KpiError("spec", "which cluster?", { expected: `--cluster ${known.join(" | ")}` });
-}
-
-/** Tidies up after killed runs before anything else is done; says so on standard error. */
-export async function tidy(): Promise<void> {
-  await reap(kpiPaths(), (line) => process.stderr.write(`kpi: removed what a killed run left: ${line}\n`));
 }

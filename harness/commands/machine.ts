@@ -87,6 +87,7 @@ export const machineCommands: Readonly<Record<string, Command>> = {
     run: doctor,
   },
   supplies: {
+    readOnly: true,
     summary: "what the pipeline needs from outside, where it came from, its hash",
     more: "kpi supplies pin NAME fetches an upstream file whose hash is not known yet and records it in the lock file.",
     positionals: ["[pin]", "[NAME]"],
@@ -117,6 +118,7 @@ export const machineCommands: Readonly<Record<string, Command>> = {
   },
 
   reap: {
+    readOnly: true,
     summary: "remove what killed runs left",
     options: { json },
     async run(args) {
@@ -127,6 +129,7 @@ export const machineCommands: Readonly<Record<string, Command>> = {
   },
 
   test: {
+    readOnly: true,
     summary: "the unit tests, then the specs against real clusters",
     positionals: ["[FILE]"],
     options: { unit: { type: "boolean", help: "the unit tests only" } },

@@ -101,6 +101,7 @@ export const nodeCommands: Readonly<Record<string, Command>> = {
   proxy: {
     summary: "what ssh_config's ProxyCommand calls: a lab's guest on standard input and output",
     hidden: true,
+    readOnly: true,
     positionals: ["LAB_DIR", "HOST", "PORT"],
     options: {},
     async run(args) {
