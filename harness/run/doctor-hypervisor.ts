@@ -112,7 +112,7 @@ export function checkHypervisor(facts: HypervisorFacts, install: Fix | undefined
   const { pool, network, home } = facts;
   return [
     checkLibvirt(facts, install),
-    checkKvm(facts),
+    ...(facts.ssh === undefined ? [] : [checkKvm(facts)]), // on this machine it is proved by booting something
     checkGroups(facts),
     checkSettings(facts),
     checkObject(facts, pool, "pool", "it holds the base image and the disks", [
@@ -187,10 +187,12 @@ function checkSettings(facts: HypervisorFacts): Check {
   const differ = Object.entries(wantedSettings).filter(([name, value]) => settings?.[name] !== value);
   const ok = settings !== undefined && differ.length === 0;
   const file = "/etc/libvirt/libvirtd.conf";
-  const edits = differ.map(([name, value]) => {
-    const setting = `${name} = ${/^\d$/.test(value) ? value : `"${value}"`}`;
-    return `sed -i '/^ *${name} *=/d' ${file} && echo '${setting}' >> ${file}`;
-  });
+  const line = ([name, value]: readonly [string, string]) => `${name} = ${/^\d$/.test(value) ? value : `"${value}"`}`;
+  const edit = [
+    `sed -i -E '/^ *(${differ.map(([name]) => name).join("|")}) *=/d' ${file}`,
+    `printf '%s\\n' ${differ.map((setting) => `'${line(setting)}'`).join(" ")} >> ${file}`,
+    "{ systemctl try-restart libvirtd || true; }",
+  ].join(" && ");
   return {
     id: "libvirtd settings",
     title: "libvirtd settings",
@@ -207,7 +209,7 @@ function checkSettings(facts: HypervisorFacts): Check {
       ? {}
       : {
           fix: {
-            command: there(facts, `${edits.join(" && ")} && systemctl restart libvirtd`),
+            command: there(facts, edit),
             automatic: facts.root && facts.ssh === undefined,
           },
         }),

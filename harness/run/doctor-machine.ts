@@ -11,7 +11,8 @@ const cacheGiB = 8;
 export function checkMachine(facts: Facts, plan: Plan): Check[] {
   const lab = facts.host.kind === "lab";
   const here = [checkRoot(facts, lab), ...checkRoom(facts, plan, lab)];
-  return lab ? [...here, checkAccelerator(facts), ...checkKernel(facts)] : here;
+  if (lab) return [...here, checkAccelerator(facts), ...checkKernel(facts)];
+  return facts.hypervisor?.ssh === undefined ? [...here, checkAccelerator(facts)] : here;
 }
 
 function checkRoot({ root }: Facts, lab: boolean): Check {

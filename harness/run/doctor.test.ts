@@ -135,6 +135,7 @@ test("a hypervisor's faults come with commands for it", () => {
     judge({ ...noble, hypervisor: faulty }, system).find((check) => check.id === id)?.fix?.command;
   expect(fix("groups")).toBe("ssh -t ops@hypervisor 'sudo usermod -aG libvirt ops'   # then log in again");
   expect(fix("libvirtd settings")).toContain("listen_tcp = 0");
+  expect(fix("libvirtd settings")).toContain("(listen_tcp) *=/d");
   expect(fix("libvirt network")).toBe(`virsh -c ${uri} net-start default`);
   expect(fix("pool")).toBe(
     `virsh -c ${uri} pool-define-as libvirt_images dir --target /home/ops/libvirt_images && ` +
