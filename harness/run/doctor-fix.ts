@@ -1,8 +1,9 @@
-import { chmodSync, existsSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { run } from "../tools/exec.ts";
+import { thisOwner } from "../tools/owner.ts";
 import type { Check } from "./doctor-check.ts";
 import type { Facts } from "./doctor-facts.ts";
 import { aptProgress, type Distribution, distribution, installable, installArguments } from "./doctor-packages.ts";
@@ -82,13 +83,21 @@ async function install(known: Distribution, wanted: readonly string[], options: 
   if (facts.host.kind === "lab" && daemonsAreNew) await disableDaemons();
 }
 
-/** Debian starts a daemon as soon as it is installed unless this file says no. A lab runs its own; a hypervisor's libvirtd may start. */
+const policy = "/usr/sbin/policy-rc.d";
+const ours = "# kpi: nothing starts while it installs packages; without effect once that process has ended";
+
+/**
+ * Debian starts a daemon as soon as it is installed unless this file says no. A lab runs its own; a hypervisor's libvirtd
+ * may start. The file looks for this very process, so that one which is killed leaves nothing that has an effect.
+ */
 function startNothing({ host }: Facts): Disposable {
-  const path = "/usr/sbin/policy-rc.d";
-  if (host.kind !== "lab" || existsSync(path)) return { [Symbol.dispose]: () => {} };
-  writeFileSync(path, "#!/bin/sh\n# kpi: only while it installs packages\nexit 101\n");
-  chmodSync(path, 0o755);
-  return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
+  const someoneElses = existsSync(policy) && !readFileSync(policy, "utf8").includes(ours);
+  if (host.kind !== "lab" || someoneElses) return { [Symbol.dispose]: () => {} };
+  const { pid, start } = thisOwner();
+  const started = `$(sed 's/.*) //' /proc/${pid}/stat 2>/dev/null | cut -d' ' -f20)`;
+  writeFileSync(policy, `#!/bin/sh\n${ours}\n[ "${started}" != ${start} ] || exit 101\n`);
+  chmodSync(policy, 0o755);
+  return { [Symbol.dispose]: () => rmSync(policy, { force: true }) };
 }
 
 /** Nor at the next boot. They are the system's own instances; the lab's libvirtd needs none of them. */
