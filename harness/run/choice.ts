@@ -44,8 +44,9 @@ export async function chooseSpec(given: string | undefined, host: Host, paths: K
 async function whyNot(plan: Plan, paths: KpiPaths): Promise<string[]> {
   const lacks = shortages(plan, machineCapacity(paths.state));
   const lock = await loadLock();
-  const unpinned = (await inspectSupplies({ lock, cache: paths.cache }))
-    .filter(({ name, state }) => [plan.image.source, plan.k3s.distribution].includes(name) && state === "unpinned")
+  const names = [plan.image.source, plan.k3s.distribution];
+  const unpinned = (await inspectSupplies({ lock, cache: paths.cache, names }))
+    .filter(({ state }) => state === "unpinned")
     .map(({ name, version }) => `supply ${name} ${version} is not pinned`);
   const reasons = [...lacks, ...unpinned];
   if (reasons.length > 0) return reasons;

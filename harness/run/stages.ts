@@ -6,7 +6,13 @@ import { digest, type Plan } from "../core/plan.ts";
 import type { Accelerator } from "../lab/accelerator.ts";
 import { type RunningLab, startLab } from "../lab/lab.ts";
 import { buildImage, type StoredImage } from "../supplies/image.ts";
-import { loadLock, type ResolvedSupply, resolveSupplies, terraformCliConfig } from "../supplies/supplies.ts";
+import {
+  loadLock,
+  lockedSupply,
+  type ResolvedSupply,
+  resolveSupplies,
+  terraformCliConfig,
+} from "../supplies/supplies.ts";
 import type { NodeState } from "../tools/kube-state.ts";
 import { Terraform } from "../tools/terraform.ts";
 import { Access } from "./access.ts";
@@ -60,8 +66,10 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
 
     supplies: keep("supplies", async (signal) => {
       const names = [plan.image.source, plan.k3s.distribution, "packer", "terraform", "terraform-provider-libvirt"];
+      const lock = await loadLock();
+      lockedSupply(lock, plan.k3s.distribution, plan.k3s.version); // the spec and the lock must pin the same
       const resolved = await resolveSupplies(names, {
-        lock: await loadLock(),
+        lock,
         cache: paths.cache,
         signal,
         onProgress: (name, report) =>
