@@ -191,6 +191,13 @@ export const tools: readonly Tool[] = [
     packages: ["golang-go"],
   },
   {
+    id: "git",
+    why: "applies the fix of the libvirt provider",
+    where: ["go"],
+    programs: ["git"],
+    packages: ["git"],
+  },
+  {
     id: "gcc",
     why: "builds flannel for the lab's Kubernetes",
     where: ["go"],
