@@ -71,7 +71,7 @@ export class ApiTransport {
       });
     }
     if (/proxy.*407|407.*proxy|ProxyAuth/i.test(`${code} ${error.message}`)) return this.proxyRefused();
-    return new ApiAway(error.message || code);
+    return new ApiAway(code === "ECONNREFUSED" ? "the connection is refused" : error.message || code);
   }
 
   private proxyRefused(): KpiError {

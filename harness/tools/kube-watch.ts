@@ -13,7 +13,7 @@ export interface WatchOptions {
   readonly signal?: AbortSignal;
   /** How long the API may be away before the watch gives up; 5 minutes unless said otherwise. */
   readonly away?: Duration;
-  /** Told when the API goes away and why. */
+  /** Told when the API goes away and why, once for each reason in a row. */
   readonly onAway?: (why: string) => void;
 }
 
@@ -42,7 +42,12 @@ export async function watchList<T extends ApiObject>(
   onChange: (items: readonly T[]) => void,
   options: WatchOptions = {},
 ): Promise<never> {
-  const { signal, away = minutes(5), onAway } = options;
+  const { signal, away = minutes(5) } = options;
+  let told = "";
+  const onAway = (why: string) => {
+    if (why !== told) options.onAway?.(why);
+    told = why;
+  };
   const stoppable = signal === undefined ? {} : { signal };
   let shortLived = 0; // streams that ended at once, in a row: each makes the next list wait one back-off step longer
   for (;;) {
@@ -60,6 +65,7 @@ export async function watchList<T extends ApiObject>(
       },
       stoppable,
     );
+    told = "";
     const items = new Map(list.items.map((item) => [keyOf(item), item]));
     const tell = () => onChange([...items.values()].sort((a, b) => (keyOf(a) < keyOf(b) ? -1 : 1)));
     tell();
@@ -73,7 +79,7 @@ export async function watchList<T extends ApiObject>(
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof ApiAway)) throw error;
-      onAway?.(error.message);
+      onAway(error.message);
     }
     shortLived = performance.now() - began < 1_000 ? Math.min(shortLived + 1, 5) : 0;
   }
@@ -150,9 +156,9 @@ async function follow<T extends ApiObject>(
   }
 }
 
-function again(error: unknown, onAway: WatchOptions["onAway"]): never {
+function again(error: unknown, onAway: (why: string) => void): never {
   if (!(error instanceof ApiAway)) throw error;
-  onAway?.(error.message);
+  onAway(error.message);
   return notYet(error.message);
 }
 
