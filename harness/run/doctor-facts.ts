@@ -1,4 +1,4 @@
-import { readFileSync, statfsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus } from "node:os";
 import { dirname } from "node:path";
@@ -82,7 +82,7 @@ export async function gatherFacts(options: GatherOptions): Promise<Facts> {
     root: process.getuid?.() === 0,
     tools: toolFacts,
     ...accelerator,
-    memory: readMemory(read("/proc/meminfo"), read("/sys/fs/cgroup/memory.max"), read("/sys/fs/cgroup/memory.current")),
+    memory: readMemory(read("/proc/meminfo"), controlGroup()),
     cpus: cpus().length,
     disk: { cacheGiB: freeGiB(paths.cache), stateGiB: freeGiB(paths.state) },
     namespaces,
@@ -102,14 +102,32 @@ export function readOs(text: string): OsFacts {
   return { id, like, version, codename: field("VERSION_CODENAME"), pretty: pretty || `${id} ${version}`.trim() };
 }
 
+/** What a control group allows and what it holds, in bytes; `cache` is the part that it gives back when asked. */
+export interface ControlGroup {
+  readonly limit: number;
+  readonly held: number;
+  readonly cache: number;
+}
+
 /** Memory from /proc/meminfo, or what is left of the control group's limit if that is less. */
-export function readMemory(meminfo: string, cgroupMax: string, cgroupCurrent: string): Facts["memory"] {
-  const mib = (name: string) =>
-    Math.floor(Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(meminfo)?.[1] ?? 0) / 1_024);
-  const [total, available, limit] = [mib("MemTotal"), mib("MemAvailable"), Number(cgroupMax) / 2 ** 20];
-  if (cgroupMax.trim() === "" || !Number.isFinite(limit)) return { totalMiB: total, availableMiB: available };
-  const left = Math.floor(limit - Number(cgroupCurrent) / 2 ** 20);
-  return { totalMiB: Math.min(total, Math.floor(limit)), availableMiB: Math.min(available, left) };
+export function readMemory(meminfo: string, group?: ControlGroup): Facts["memory"] {
+  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(meminfo)?.[1] ?? 0);
+  const [total, available] = [kib("MemTotal") * 1_024, kib("MemAvailable") * 1_024];
+  const limit = Math.min(total, group?.limit ?? total);
+  const left = group === undefined ? available : Math.min(available, limit - (group.held - group.cache));
+  return { totalMiB: Math.floor(limit / 2 ** 20), availableMiB: Math.floor(left / 2 ** 20) };
+}
+
+/** Of this process's container, in version 2 or 1; undefined without a limit. */
+function controlGroup(): ControlGroup | undefined {
+  const dir = "/sys/fs/cgroup";
+  const [limit, held, stat] = existsSync(`${dir}/memory.max`)
+    ? [read(`${dir}/memory.max`), read(`${dir}/memory.current`), read(`${dir}/memory.stat`)]
+    : ["limit_in_bytes", "usage_in_bytes", "stat"].map((name) => read(`${dir}/memory/memory.${name}`));
+  const bytes = Number(limit || "none");
+  if (!Number.isFinite(bytes) || bytes > 2 ** 60) return undefined; // "max", or version 1's way to say so
+  const cache = /^(?:total_)?inactive_file (\d+)$/m.exec(stat ?? "")?.[1];
+  return { limit: bytes, held: Number(held), cache: Number(cache ?? 0) };
 }
 
 /**
@@ -131,7 +149,7 @@ async function lookForTools(signal?: AbortSignal): Promise<Record<string, ToolFa
         if (path === null) continue;
         return [tool.id, { path, version: await toolVersion(path, tool.version, signal) }] as const;
       }
-      const file = tool.files?.find(exists);
+      const file = tool.files?.find((path) => existsSync(path));
       return [tool.id, file === undefined ? undefined : { path: file, version: "" }] as const;
     }),
   );
@@ -205,15 +223,11 @@ export const isRemote = (uri: string): boolean => new URL(uri).hostname !== "";
 /** Of the nearest directory that exists: ours may still have to be made. */
 function freeGiB(path: string): number {
   for (let dir = path; ; dir = dirname(dir)) {
-    if (exists(dir) || dir === "/") {
+    if (existsSync(dir) || dir === "/") {
       const { bavail, bsize } = statfsSync(dir);
       return Math.floor((bavail * bsize) / 2 ** 30);
     }
   }
-}
-
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 function read(path: string): string {
