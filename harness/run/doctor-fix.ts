@@ -100,19 +100,23 @@ function startNothing({ host }: Facts): Disposable {
   return { [Symbol.dispose]: () => rmSync(policy, { force: true }) };
 }
 
+const sockets = [
+  "libvirtd",
+  "libvirtd-ro",
+  "libvirtd-admin",
+  "virtlogd",
+  "virtlogd-admin",
+  "virtlockd",
+  "virtlockd-admin",
+];
+const services = ["libvirtd", "libvirt-guests", "virtlogd"];
+
 /** Nor at the next boot. They are the system's own instances; the lab's libvirtd needs none of them. */
 async function disableDaemons(): Promise<void> {
-  if (!existsSync("/run/systemd/system")) return;
-  const sockets = [
-    "libvirtd",
-    "libvirtd-ro",
-    "libvirtd-admin",
-    "virtlogd",
-    "virtlogd-admin",
-    "virtlockd",
-    "virtlockd-admin",
-  ];
-  for (const unit of ["libvirtd.service", "libvirt-guests.service", ...sockets.map((name) => `${name}.socket`)]) {
+  if (Bun.which("systemctl") === null) return;
+  const units = [...services.map((name) => `${name}.service`), ...sockets.map((name) => `${name}.socket`)];
+  // One by one: which of them exist differs by release, and one that does not must not keep the others.
+  for (const unit of units) {
     await run("systemctl", ["disable", "--quiet", unit], { accept: [0, 1, 5], timeout: minutes(1) });
   }
 }
