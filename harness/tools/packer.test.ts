@@ -1,4 +1,4 @@
-import { expect, test } from "bun:test";
+import { afterAll, expect, test } from "bun:test";
 import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -23,7 +23,7 @@ const recorded = String.raw`1795411954,,ui,say,==> qemu.node: Retrieving ISO
 1795412119,qemu.node,error,Script exited with non-zero exit status: 1.`;
 
 const dir = mkdtempSync(join(tmpdir(), "kpi-packer-test-"));
-process.on("exit", () => rmSync(dir, { recursive: true, force: true }));
+afterAll(() => rmSync(dir, { recursive: true }));
 
 /** A program that records how it was called and answers as recorded. */
 function fake(name: string, body: string): string {
