@@ -25,7 +25,7 @@ const podOn = (node: string, name: string, extra: object = {}) => ({
     containers: [{ name: "main", image: toolImage, imagePullPolicy: "Never", command: ["sleep", "86400"], ...extra }],
   },
 });
-const toolImage = "localhost/kpi/tools:1";
+const toolImage = "kpi.lab/tools:1";
 
 /** Everything that the running harness, its tools and its daemons show in the process list, sampled while `up` runs. */
 const commandLines = new Set<string>();

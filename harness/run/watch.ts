@@ -48,7 +48,7 @@ export function watchNodes(
  * the guest, because asking again and again is what makes an emulated guest slow.
  */
 export async function fetchKubeconfig(access: Access, signal: AbortSignal): Promise<void> {
-  await using connection = await access.ssh(access.server.name, { deadline: minutes(5), booting: true, signal });
+  await using connection = await access.ssh(access.server.name, { deadline: minutes(20), booting: true, signal });
   const path = "/etc/rancher/k3s/k3s.yaml";
   const wait = `until sudo test -s ${path}; do sleep 1; done; sudo cat ${path}`;
   const { stdout } = await connection.exec(wait, {
