@@ -200,6 +200,15 @@ artefacts() {
 
 if_server() { [[ $ROLE == server ]]; }
 
+# A lab boots its nodes with one CPU (maxcpus=1 on the kernel's command line): QEMU's emulation with several is not safe
+# while drivers move device memory about. Anywhere else there is nothing to do.
+wake_cpus() {
+  local online
+  for online in "$root"/sys/devices/system/cpu/cpu[1-9]*/online; do
+    [[ ! -w $online || $(< "$online") == 1 ]] || echo 1 > "$online"
+  done
+}
+
 install_unit() {
   unit=k3s
   if_server || unit=k3s-agent
@@ -278,6 +287,7 @@ main() {
   # A node that was installed from these very settings before has nothing to do: systemd starts its k3s at boot.
   [[ ! -e $done_mark || $(< "$done_mark") != "$(< "$etc/node.env")" ]] || return 0
   gate
+  wake_cpus
   artefacts
   install_unit
   start_unit
