@@ -25,13 +25,23 @@ test("anything else is a bug and shows its stack", () => {
 });
 
 test("json has the same fields", () => {
-  expect(errorJson(error)).toMatchObject({ kind: "deadline", hint: "see its journal", evidence: ["runs/x/n1/journal.log"] });
+  expect(errorJson(error)).toMatchObject({
+    kind: "deadline",
+    hint: "see its journal",
+    evidence: ["runs/x/n1/journal.log"],
+  });
 });
 
 test("exit codes: bad input 2, interrupt 130, else 1", () => {
-  expect([new KpiError("spec", ""), new KpiError("interrupted", ""), error, new Error()].map(exitCode)).toEqual([2, 130, 1, 1]);
+  expect([new KpiError("spec", ""), new KpiError("interrupted", ""), error, new Error()].map(exitCode)).toEqual([
+    2, 130, 1, 1,
+  ]);
 });
 
 test("with() adds evidence and keeps the rest", () => {
-  expect(error.with({ evidence: ["more.log"] })).toMatchObject({ what: error.what, hint: error.hint, evidence: ["runs/x/n1/journal.log", "more.log"] });
+  expect(error.with({ evidence: ["more.log"] })).toMatchObject({
+    what: error.what,
+    hint: error.hint,
+    evidence: ["runs/x/n1/journal.log", "more.log"],
+  });
 });

@@ -25,7 +25,22 @@ function parts(unitOnly: boolean, filter: readonly string[]): Part[] {
   const checks: Part[] = [
     { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
     { name: "types", command: [bun, "check"], single: true },
-    { name: "format", command: [bun, "fmt", "--check"], single: true },
+    {
+      name: "format",
+      command: [
+        bun,
+        "fmt",
+        "--check",
+        "harness",
+        "specs",
+        "packer",
+        "cloud-init",
+        "terraform-libvirt",
+        "docs",
+        "README.md",
+      ],
+      single: true,
+    },
   ];
   const unit: Part = { name: "unit tests", command: [bun, "test", ...units, ...filter] };
   const specs: Part = { name: "specs", command: [bun, "test", "./specs/", ...filter] };

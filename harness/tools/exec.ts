@@ -133,10 +133,16 @@ export function start(command: string, args: readonly string[], options: RunOpti
 }
 
 /** Hands the terminal to a program until it ends, for a person to talk to it; gives its exit code. */
-export async function attach(command: string, args: readonly string[], env: Record<string, string> = {}): Promise<number> {
+export async function attach(
+  command: string,
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<number> {
   const result = await execa(command, args, { env, stdio: "inherit", reject: false });
   if (result.exitCode === undefined && result.signal === undefined) {
-    throw new KpiError("command", `${command} could not be started (${result.code ?? "unknown"})`, { command: shellQuote([command, ...args]) });
+    throw new KpiError("command", `${command} could not be started (${result.code ?? "unknown"})`, {
+      command: shellQuote([command, ...args]),
+    });
   }
   return result.exitCode ?? 1;
 }
