@@ -81,7 +81,7 @@ variable "boot" {
 }
 
 variable "domain" {
-  description = "How the machines are emulated or accelerated. console_log_dir (on the hypervisor) also writes each serial console to NODE.log there."
+  description = "How the machines are emulated or accelerated. cpu_features have libvirt's names (pclmuldq). console_log_dir (on the hypervisor) also writes each serial console to NODE.log there."
   type = object({
     type            = optional(string, "kvm")
     machine         = optional(string, "pc")

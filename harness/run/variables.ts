@@ -73,7 +73,7 @@ export function terraformVariables({ access, image, accelerator, supplies }: Var
 }
 
 /** Instructions that emulation carries out with the host's own: hashing an artefact and TLS cost a fraction of what plain code costs. */
-const emulatedCrypto = ["ssse3", "sse4.1", "aes", "pclmulqdq", "sha-ni"] as const;
+const emulatedCrypto = ["ssse3", "sse4.1", "aes", "pclmuldq" /* libvirt's name of pclmulqdq */, "sha-ni"] as const;
 
 /** Kernel, initrd and command line of a source image that knows how to be booted directly. */
 function directBoot(supplies: Readonly<Record<string, ResolvedSupply>>, source: string) {
