@@ -18,7 +18,8 @@ source "qemu" "node" {
     ["-display", "none"],
     ["-serial", "file:${var.console_log}"],
     ["-device", "virtio-rng-pci"],
-    ["-device", "virtio-net,netdev=user.0"], # naming a -device replaces Packer's own
+    ["-device", "virtio-net,netdev=user.0"],                                    # naming a -device replaces Packer's own
+    ["-netdev", "user,id=user.0,hostfwd=tcp:127.0.0.1:{{ .SSHHostPort }}-:22"], # Packer's own listens on every address
   ]
 
   cd_files = ["${var.seed_directory}/user-data", "${var.seed_directory}/meta-data"]
