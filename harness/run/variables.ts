@@ -40,7 +40,6 @@ export function terraformVariables({ access, image, accelerator, supplies }: Var
     domain: {
       type: accelerator.accelerator === "kvm" ? "kvm" : "qemu",
       cpu_model: accelerator.accelerator === "kvm" ? null : accelerator.cpuModel,
-      cpu_features: accelerator.accelerator === "kvm" ? [] : emulatedCrypto,
       // A lab is thrown away; a host's disks are not.
       disk_cache: lab === undefined ? "none" : "unsafe",
       console_log_dir: lab?.consoleDir.inside ?? null,
@@ -71,9 +70,6 @@ export function terraformVariables({ access, image, accelerator, supplies }: Var
     ),
   };
 }
-
-/** Instructions that emulation carries out with the host's own: hashing an artefact and TLS cost a fraction of what plain code costs. */
-const emulatedCrypto = ["ssse3", "sse4.1", "aes", "pclmuldq" /* libvirt's name of pclmulqdq */, "sha-ni"] as const;
 
 /** Kernel, initrd and command line of a source image that knows how to be booted directly. */
 function directBoot(supplies: Readonly<Record<string, ResolvedSupply>>, source: string) {

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { orAborted, until } from "../core/deadline.ts";
+import { orAborted, ticks, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
 import type { RunEventBody } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
@@ -24,6 +24,10 @@ export function watchNodes(
   const names = plan.nodes.map(({ name }) => name);
   const nodes = new NodeWatch(names, emit, (node) => join(consoleDir, `${node}.log`));
   const consoles = followConsoles(consoleDir, names, (node, line) => nodes.line(node, line));
+  // The kernel's file events can miss the last write of a burst; three file sizes a second cost nothing.
+  const reading = (async () => {
+    for await (const _ of ticks(seconds(1), stop.signal)) consoles.flush();
+  })();
   const domains = (async () => {
     for await (const event of access.libvirt.events(stop.signal)) {
       if (event.kind === "lifecycle" && event.detail.startsWith("Started"))
@@ -39,6 +43,7 @@ export function watchNodes(
     [Symbol.dispose]() {
       stop.abort();
       consoles[Symbol.dispose]();
+      reading.catch(() => {}); // it ends by our own abort
     },
   };
 }
