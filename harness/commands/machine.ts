@@ -132,10 +132,19 @@ export const machineCommands: Readonly<Record<string, Command>> = {
     readOnly: true,
     summary: "the unit tests, then the specs against real clusters",
     positionals: ["[FILE]"],
-    options: { unit: { type: "boolean", help: "the unit tests only" } },
+    options: {
+      unit: { type: "boolean", help: "the unit tests only" },
+      all: { type: "boolean", help: "also the specs that take long: the gate, and SIGKILL at five points" },
+    },
     run: (args) =>
       interruptible(async (signal) => {
-        const tally = await runSuite({ unitOnly: flag(args, "unit"), filter: args.positionals, signal, say: show });
+        const tally = await runSuite({
+          unitOnly: flag(args, "unit"),
+          all: flag(args, "all"),
+          filter: args.positionals,
+          signal,
+          say: show,
+        });
         show(closingLine(tally));
         return tally.failed === 0 ? 0 : 1;
       }),
