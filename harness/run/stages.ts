@@ -1,4 +1,4 @@
-import { mkdirSync } from "node:fs";
+import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Progress, RunEventBody, StageName, Verdict } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
@@ -121,6 +121,8 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
       const watching = watchNodes(access, plan, lab?.consoleDir.host ?? log.path("consoles"), emit);
       try {
         await terraform.apply(variables, { signal, onProgress: progress("apply") });
+        // The provider makes every volume 0644, and seeds and roots hold the token and the host keys.
+        if (lab !== undefined) ownOnly(join(lab.poolDir.host, plan.image.pool));
       } catch (error) {
         watching[Symbol.dispose]();
         throw error;
@@ -143,6 +145,10 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
       return nodes;
     }),
   };
+}
+
+function ownOnly(dir: string): void {
+  for (const file of readdirSync(dir)) chmodSync(join(dir, file), 0o600);
 }
 
 /** What a stage that has passed saw. That it has passed is the engine's promise, so its absence is a bug. */
