@@ -7,10 +7,9 @@ const ours = /^(qemu-system|libvirtd|dnsmasq|terraform|packer|genisoimage|mkisof
 export async function machineLeaks(): Promise<string[]> {
   const pids = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
   const names = pids.flatMap((pid) => attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim()));
-  const spaces = (["net", "mnt", "pid"] as const).map((kind) => {
-    const found = pids.flatMap((pid) => attempt(() => readlinkSync(`/proc/${pid}/ns/${kind}`)));
-    return `${kind} namespaces: ${new Set(found).size}`;
-  });
+  const spaces = (["net", "mnt", "pid"] as const).flatMap((kind) =>
+    pids.flatMap((pid) => attempt(() => readlinkSync(`/proc/${pid}/ns/${kind}`))),
+  );
   const links = (await run("ip", ["-o", "link"])).stdout
     .split("\n")
     .map((line) => line.split(": ")[1]?.split("@")[0] ?? "");
@@ -20,11 +19,21 @@ export async function machineLeaks(): Promise<string[]> {
   const files = ["/tmp", "/run", "/var/tmp"].flatMap((dir) => readdirSync(dir).map((name) => `${dir}/${name}`));
   return [
     ...names.filter((name) => ours.test(name)).map((name) => `process ${name}`),
-    ...spaces,
+    ...new Set(spaces.map((space) => `namespace ${space}`)),
     ...links.filter((name) => /^(virbr|vnet|veth|tap|kpi|flannel)/.test(name)).map((name) => `link ${name}`),
     ...mounts.filter((path) => /kpi|libvirt|mmdebstrap/.test(path)).map((path) => `mount ${path}`),
     ...files.filter((path) => /packer|mmdebstrap|terraform/.test(path)).map((path) => `file ${path}`),
   ].sort();
+}
+
+/** What is there now and was not before; what others have removed meanwhile is no leak of ours. */
+export async function newLeaks(before: readonly string[]): Promise<string[]> {
+  const old = [...before];
+  return (await machineLeaks()).filter((line) => {
+    const at = old.indexOf(line);
+    if (at >= 0) old.splice(at, 1);
+    return at < 0;
+  });
 }
 
 function attempt(read: () => string): string[] {
