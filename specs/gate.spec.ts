@@ -2,7 +2,6 @@ import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
 import {
   closeSync,
   cpSync,
-  mkdirSync,
   mkdtempSync,
   openSync,
   readdirSync,
@@ -86,5 +85,3 @@ function tamper(path: string): void {
   utimesSync(`${path}.tampered`, atime, mtime);
   renameSync(`${path}.tampered`, path);
 }
-
-void mkdirSync;

@@ -13,8 +13,6 @@ export interface ClusterState {
   readonly run: string;
   /** Content key of the image its disks are clones of. */
   readonly image: string;
-  /** Digest of all that was applied, secrets apart: a change of it means a change of the cluster. */
-  readonly applied: string;
   readonly since: string;
 }
 

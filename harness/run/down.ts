@@ -4,7 +4,6 @@ import { renderError } from "../core/errors.ts";
 import type { Host } from "../core/plan.ts";
 import { destroyLab, openLab } from "../lab/lab.ts";
 import { Terraform } from "../tools/terraform.ts";
-import { Libvirt } from "../tools/libvirt.ts";
 import type { ClusterDir } from "./cluster.ts";
 
 export interface UnmakeOptions {
@@ -39,12 +38,6 @@ export async function unmakeCluster(
     say("lab removed");
   }
   cluster.remove();
-}
-
-/** Domains and volumes of a cluster which a host's libvirt still knows: after a destroy there must be none. */
-export async function leftovers(uri: string, names: readonly string[]): Promise<string[]> {
-  const domains = await new Libvirt(uri).domains();
-  return domains.filter(({ name }) => names.includes(name)).map(({ name }) => `domain ${name}`);
 }
 
 /** Forgets images and supplies, too. */

@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { renderError } from "../core/errors.ts";
+import { shellQuote } from "../tools/exec.ts";
 import type { Access } from "./access.ts";
 import { writeWhole } from "./cluster.ts";
 
@@ -47,7 +48,7 @@ export async function collectEvidence(access: Access, dir: string, signal?: Abor
     await using connection = await access.ssh(node, { deadline: seconds(20), ...limits });
     for (const [name, command] of Object.entries(nodeCommands)) {
       await attempt(`${node}: ${name}`, async () => {
-        const { stdout, stderr } = await connection.exec(`sudo sh -c ${quoted(command)}`, {
+        const { stdout, stderr } = await connection.exec(shellQuote(["sudo", "sh", "-c", command]), {
           accept: anyCode,
           timeout: seconds(60),
           ...limits,
@@ -86,4 +87,3 @@ export async function collectEvidence(access: Access, dir: string, signal?: Abor
 }
 
 const anyCode = Array.from({ length: 256 }, (_, code) => code);
-const quoted = (command: string) => `'${command.replaceAll("'", `'\\''`)}'`;

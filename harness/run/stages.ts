@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Progress, RunEventBody, StageName, Verdict } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
-import { digest, type Plan } from "../core/plan.ts";
+import type { Plan } from "../core/plan.ts";
 import type { Accelerator } from "../lab/accelerator.ts";
 import { type RunningLab, startLab } from "../lab/lab.ts";
 import { buildImage, type StoredImage } from "../supplies/image.ts";
@@ -29,7 +29,7 @@ export interface Seen {
   readonly doctor: Accelerator;
   readonly supplies: Readonly<Record<string, ResolvedSupply>>;
   readonly image: StoredImage;
-  readonly apply: { readonly access: Access; readonly watching: Watching; readonly applied: string };
+  readonly apply: { readonly access: Access; readonly watching: Watching };
   readonly boot: Readonly<Record<string, Verdict>>;
   readonly network: Readonly<Record<string, Verdict>>;
   readonly install: Readonly<Record<string, Verdict>>;
@@ -127,7 +127,7 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
         watching[Symbol.dispose]();
         throw error;
       }
-      return { access, watching, applied: digest({ plan: plan.digest, image: image.key }) };
+      return { access, watching };
     }),
 
     boot: keep("boot", (signal) => eachNode("interface", signal)),

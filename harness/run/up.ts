@@ -86,10 +86,10 @@ export async function up(options: UpOptions): Promise<UpResult> {
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
     writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
-    const state = { plan, spec: options.spec, run: log.run, image: "", applied: "", since: new Date().toISOString() };
+    const state = { plan, spec: options.spec, run: log.run, image: "", since: new Date().toISOString() };
     cluster.write({ ...state, phase: "making" });
     await runStages(plan.stages, upStages({ paths, plan, cluster, log }, seen), (body) => log.emit(body), signal);
-    cluster.write({ ...state, phase: "ready", image: seen.image?.key ?? "", applied: seen.apply?.applied ?? "" });
+    cluster.write({ ...state, phase: "ready", image: seen.image?.key ?? "" });
     log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
     const access = seen.apply?.access;
     if (access === undefined) throw new Error("all stages passed, and apply gave nothing");
