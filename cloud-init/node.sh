@@ -284,8 +284,11 @@ await_ready() {
 # ---- once a boot, whoever comes first ----------------------------------------------------------------------------------
 
 main() {
-  # A node that was installed from these very settings before has nothing to do: systemd starts its k3s at boot.
-  [[ ! -e $done_mark || $(< "$done_mark") != "$(< "$etc/node.env")" ]] || return 0
+  # A node that was installed from these very settings before has little to do: systemd starts its k3s at boot.
+  if [[ -e $done_mark && $(< "$done_mark") == "$(< "$etc/node.env")" ]]; then
+    wake_cpus
+    return
+  fi
   gate
   wake_cpus
   artefacts
@@ -299,6 +302,8 @@ main() {
 mkdir -p "$run" "${verdicts%/*}"
 exec {lock}> "$run/lock"
 flock "$lock"
+# What started us waits for this file, and would start us again after a failure if it were still there.
+[[ ! -e $etc/seeded ]] || mv "$etc/seeded" "$etc/started"
 if [[ ${1-} == --wait && -e $run/result ]]; then exit "$(< "$run/result")"; fi
 trap 'code=$?; rm -rf "$run/tls"; echo "$code" > "$run/result"' EXIT
 # shellcheck source=/dev/null
