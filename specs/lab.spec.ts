@@ -235,7 +235,7 @@ test.each([80, 120, 180, 300, 500])(
   async (after) => {
     const dir = join(state, "labs", "orphan");
     const code = `import { startLab } from ${JSON.stringify(join(import.meta.dir, "../harness/lab/lab.ts"))};
-    await startLab(${JSON.stringify(options("orphan"))}); process.stdin.resume();`;
+    await startLab(${JSON.stringify(options("orphan"))}); await new Promise(() => setInterval(() => {}, 60_000));`;
     const harness = start(process.execPath, ["-e", code], { accept: [0, 137] });
     const limit = AbortSignal.timeout(after);
     await orAborted(limit, harness.done).catch(() => {});

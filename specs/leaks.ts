@@ -5,7 +5,7 @@ const ours = /^(qemu-system|libvirtd|dnsmasq|terraform|packer|genisoimage|mkisof
 
 /** What a run may leave on a machine: processes, namespaces, mounts, interfaces, loop devices, files in temporary places. Stable lines. */
 export async function machineLeaks(): Promise<string[]> {
-  const pids = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
+  const pids = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry) && !isZombie(entry));
   const names = pids.flatMap((pid) => attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim()));
   const spaces = (["net", "mnt", "pid"] as const).flatMap((kind) =>
     pids.flatMap((pid) => attempt(() => readlinkSync(`/proc/${pid}/ns/${kind}`))),
@@ -34,6 +34,11 @@ export async function newLeaks(before: readonly string[]): Promise<string[]> {
     if (at >= 0) old.splice(at, 1);
     return at < 0;
   });
+}
+
+/** A process that has ended and waits for the machine's init to collect it: it runs nothing and holds nothing, yet /proc still shows its PID namespace. */
+function isZombie(pid: string): boolean {
+  return attempt(() => readFileSync(`/proc/${pid}/stat`, "utf8")).some((stat) => /\) Z /.test(stat));
 }
 
 function attempt(read: () => string): string[] {
