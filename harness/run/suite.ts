@@ -58,7 +58,7 @@ function parts({ unitOnly, all, filter }: SuiteOptions): Part[] {
       single: true,
     },
   ];
-  const unit: Part = { name: "unit tests", command: [bun, "test", ...units] };
+  const unit: Part = { name: "unit tests", command: [bun, "test", "--parallel", ...units] };
   const files = specFiles().filter((file) => all || long[file] === undefined);
   const specs: Part = { name: "specs", command: [bun, "test", ...files.map((file) => `./specs/${file}`)] };
   if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
