@@ -27,6 +27,7 @@ function options(lab: string): LabOptions {
     network: { name: "default", cidr: "192.168.122.0/24", gateway, dns: ["8.8.8.8", "1.1.1.1"] },
     names: { [name]: gateway },
     files: { "/file": served },
+    accelerator: "tcg",
     shares: { shared: state },
     cacheDir: join(state, "cache"),
   };
@@ -124,6 +125,11 @@ test("there is no way out of it, and nothing of the host in it", async () => {
   expect((await lab("one").enter("ls", ["/run/systemd"], { accept: [0, 2] })).code).toBe(2);
   const write = await lab("one").enter("touch", ["/var/lib/libvirt/shares/shared/x"], { accept: [0, 1] });
   expect(write.stderr).toContain("Read-only file system");
+  const devices = (await lab("one").enter("find", ["/dev", "-type", "c", "-o", "-type", "b"])).stdout.split("\n");
+  const words = ["null", "zero", "full", "random", "urandom", "tty", "net/tun", "pts/ptmx"].map(
+    (name) => `/dev/${name}`,
+  );
+  expect(devices.sort()).toEqual(words.sort());
 });
 
 test("libvirt starts a guest in it and tells what becomes of it", async () => {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { addressText, parseNetwork } from "../core/address.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
+import type { Accelerator } from "./accelerator.ts";
 
 /** The network of a lab's guests, as the plan names it. */
 export interface LabNetwork {
@@ -27,6 +28,8 @@ export interface LabOptions extends LabWorld {
   /** Absolute, `<state>/labs/<name>`. Must not exist, or hold a dead lab, which is removed. */
   readonly dir: string;
   readonly network: LabNetwork;
+  /** What runs its guests. Without KVM its device is hidden from them. */
+  readonly accelerator: Accelerator["accelerator"];
   /** Served to guests over HTTP at the gateway, port 80, with range support: URL path (`/k3s`) to an absolute file. */
   readonly files: Readonly<Record<string, string>>;
   /** Directories of this machine that QEMU sees read-only at `/var/lib/libvirt/shares/<key>`, without a copy. */

@@ -1,16 +1,18 @@
 #!/bin/bash
 # A lab's launcher and its PID 1. Called by lab.ts as
 #
-#   init.sh kpi-lab:DIR BUN [ADDRESS...]
+#   init.sh kpi-lab:DIR BUN ACCELERATOR [ADDRESS...]
 #
 # The first argument also names the lab in the process list: that is how a lab whose files are half written or gone is
 # still found. On the host it opens new mount, network and PID namespaces and calls itself again as their init. As init
 # it builds the lab's world, starts its daemons and ends when the first of them does; the kernel then removes the rest:
-# guests, bridge, mounts. DIR holds the lab's files; ADDRESS... are resolvers which the lab owns (in CIDR notation).
+# guests, bridge, mounts. DIR holds the lab's files; ACCELERATOR is kvm or tcg; ADDRESS... are resolvers which the lab owns
+# (in CIDR notation).
 set -euo pipefail
 umask 077
 dir=${1#kpi-lab:}
 bun=$2
+accelerator=$3
 here=$(dirname "$0")
 
 if [[ $$ -ne 1 ]]; then
@@ -37,12 +39,28 @@ mkdir -p /run/libvirt /run/tmp
 mount --bind "$dir/run" /run/libvirt
 mount -t sysfs sysfs /sys # this network's devices instead of the host's, and no control groups
 
+# Only the devices that guests need. A KVM that boots nothing must not be seen at all: libvirt would ask QEMU about it again
+# in every lab, for more than a second, because what it says of the CPU changes with the core that it is asked on.
+devices=(null zero full random urandom tty net/tun)
+[[ $accelerator != kvm ]] || devices+=(kvm)
+mkdir /run/dev
+mount -t tmpfs -o mode=755,size=1m,nosuid tmpfs /run/dev
+mkdir /run/dev/{net,pts,shm}
+mount -t devpts -o newinstance,ptmxmode=666,mode=620 devpts /run/dev/pts
+mount -t tmpfs -o mode=1777,nosuid,nodev tmpfs /run/dev/shm
+ln -s pts/ptmx /run/dev/ptmx
+ln -s /proc/self/fd /run/dev/fd
+for device in "${devices[@]}"; do
+  mknod -m 666 "/run/dev/$device" c $((0x$(stat -c %t "/dev/$device"))) $((0x$(stat -c %T "/dev/$device")))
+done
+mount --move /run/dev /dev
+
 # A network of its own. It has no uplink, so guests have no way out whatever they are told to route.
 echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6 2>/dev/null || true
 echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 2>/dev/null || true
 echo 1 >/proc/sys/net/ipv4/ip_forward
 ip link set lo up
-for address in "${@:3}"; do
+for address in "${@:4}"; do
   ip address add "$address" dev lo
 done
 

@@ -29,6 +29,7 @@ export async function launch(options: LabOptions): Promise<LabIdentity> {
       script,
       labMarker(options.dir),
       process.execPath,
+      options.accelerator,
       ...ownedResolvers(options.network),
     ],
     {

@@ -184,6 +184,7 @@ async function openNewLab(
     network: { name: network.name, cidr: network.cidr, gateway: network.gateway, dns: network.dns },
     names: Object.fromEntries(network.requiredNames.map((name) => [name, network.gateway])),
     files,
+    accelerator: need(seen, "doctor").accelerator,
     cacheDir: join(paths.cache, "libvirt"),
     signal,
     onProgress: (report) => log.emit({ type: "progress", stage: "apply", ...report }),
