@@ -1,12 +1,12 @@
-import { existsSync, readFileSync, statfsSync } from "node:fs";
-import { availableParallelism } from "node:os";
-import { basename, dirname, join, resolve } from "node:path";
-import { type Capacity, shortages } from "../core/capacity.ts";
+import { existsSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
+import { shortages } from "../core/capacity.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { type Host, type Plan, planCluster } from "../core/plan.ts";
 import { loadSpec } from "../core/spec.ts";
 import { probeAccelerator } from "../lab/accelerator.ts";
 import { inspectSupplies, loadLock } from "../supplies/supplies.ts";
+import { machineCapacity } from "./capacity.ts";
 
 /** A plan, the spec that it follows from, and one sentence on why it is that spec. */
 export interface Choice {
@@ -52,19 +52,4 @@ async function whyNot(plan: Plan, paths: KpiPaths): Promise<string[]> {
   if (reasons.length > 0) return reasons;
   const { accelerator, proof } = await probeAccelerator({ cache: paths.cache });
   return accelerator === "kvm" ? [] : [`no working KVM (${proof})`];
-}
-
-/** What this machine has: memory that is available now, cores, and free disk below `dir` or the nearest directory that exists. */
-export function machineCapacity(dir: string): Capacity {
-  const memory = /^MemAvailable:\s+(\d+) kB$/m.exec(readFileSync("/proc/meminfo", "utf8"))?.[1];
-  const { bavail, bsize } = statfsSync(existing(dir));
-  return {
-    memoryMiB: Math.floor(Number(memory ?? 0) / 1_024),
-    cpus: availableParallelism(),
-    diskGiB: Math.floor((bavail * bsize) / 2 ** 30),
-  };
-}
-
-function existing(dir: string): string {
-  return existsSync(dir) ? dir : existing(dirname(dir));
 }

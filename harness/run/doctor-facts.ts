@@ -1,7 +1,6 @@
-import { existsSync, readFileSync, statfsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus } from "node:os";
-import { dirname } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -9,6 +8,7 @@ import type { KpiPaths } from "../core/paths.ts";
 import type { Host } from "../core/plan.ts";
 import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
 import { run } from "../tools/exec.ts";
+import { freeGiB, type Memory, machineMemory } from "./capacity.ts";
 import { type HypervisorFacts, lookAtHypervisor } from "./doctor-hypervisor.ts";
 import { tools } from "./doctor-programs.ts";
 import { anyLacking, type ToolFact, toolsPath } from "./doctor-tools.ts";
@@ -35,7 +35,7 @@ export interface Facts {
   readonly accelerator?: Accelerator;
   /** What came of the attempt when QEMU is there and boots nothing at all. */
   readonly bootsNothing?: string;
-  readonly memory: { readonly totalMiB: number; readonly availableMiB: number };
+  readonly memory: Memory;
   readonly cpus: number;
   /** Free space where the cache and the state are. */
   readonly disk: { readonly cacheGiB: number; readonly stateGiB: number };
@@ -82,7 +82,7 @@ export async function gatherFacts(options: GatherOptions): Promise<Facts> {
     root: process.getuid?.() === 0,
     tools: toolFacts,
     ...accelerator,
-    memory: readMemory(read("/proc/meminfo"), controlGroup()),
+    memory: machineMemory(),
     cpus: cpus().length,
     disk: { cacheGiB: freeGiB(paths.cache), stateGiB: freeGiB(paths.state) },
     namespaces,
@@ -100,34 +100,6 @@ export function readOs(text: string): OsFacts {
   const [id, version, pretty] = [field("ID"), field("VERSION_ID"), field("PRETTY_NAME")];
   const like = field("ID_LIKE").split(" ").filter(Boolean);
   return { id, like, version, codename: field("VERSION_CODENAME"), pretty: pretty || `${id} ${version}`.trim() };
-}
-
-/** What a control group allows and what it holds, in bytes; `cache` is the part that it gives back when asked. */
-export interface ControlGroup {
-  readonly limit: number;
-  readonly held: number;
-  readonly cache: number;
-}
-
-/** Memory from /proc/meminfo, or what is left of the control group's limit if that is less. */
-export function readMemory(meminfo: string, group?: ControlGroup): Facts["memory"] {
-  const kib = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(meminfo)?.[1] ?? 0);
-  const [total, available] = [kib("MemTotal") * 1_024, kib("MemAvailable") * 1_024];
-  const limit = Math.min(total, group?.limit ?? total);
-  const left = group === undefined ? available : Math.min(available, limit - (group.held - group.cache));
-  return { totalMiB: Math.floor(limit / 2 ** 20), availableMiB: Math.floor(left / 2 ** 20) };
-}
-
-/** Of this process's container, in version 2 or 1; undefined without a limit. */
-function controlGroup(): ControlGroup | undefined {
-  const dir = "/sys/fs/cgroup";
-  const [limit, held, stat] = existsSync(`${dir}/memory.max`)
-    ? [read(`${dir}/memory.max`), read(`${dir}/memory.current`), read(`${dir}/memory.stat`)]
-    : ["limit_in_bytes", "usage_in_bytes", "stat"].map((name) => read(`${dir}/memory/memory.${name}`));
-  const bytes = Number(limit || "none");
-  if (!Number.isFinite(bytes) || bytes > 2 ** 60) return undefined; // "max", or version 1's way to say so
-  const cache = /^(?:total_)?inactive_file (\d+)$/m.exec(stat ?? "")?.[1];
-  return { limit: bytes, held: Number(held), cache: Number(cache ?? 0) };
 }
 
 /**
@@ -219,16 +191,6 @@ async function lookAtApt(codename: string, signal?: AbortSignal): Promise<{ arch
 }
 
 export const isRemote = (uri: string): boolean => new URL(uri).hostname !== "";
-
-/** Of the nearest directory that exists: ours may still have to be made. */
-function freeGiB(path: string): number {
-  for (let dir = path; ; dir = dirname(dir)) {
-    if (existsSync(dir) || dir === "/") {
-      const { bavail, bsize } = statfsSync(dir);
-      return Math.floor((bavail * bsize) / 2 ** 30);
-    }
-  }
-}
 
 function read(path: string): string {
   try {

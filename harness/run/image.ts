@@ -8,6 +8,7 @@ import { buildImage, type StoredImage } from "../supplies/image.ts";
 import { loadLock, resolveSupplies } from "../supplies/supplies.ts";
 import { makeReady } from "./doctor.ts";
 import { runId } from "./log.ts";
+import { supplyFile } from "./variables.ts";
 
 /** Builds the image of a plan outside of a run, after what it needs; `say` hears each step. */
 export async function makeImage(options: {
@@ -28,17 +29,16 @@ export async function makeImage(options: {
   const source = supplies[plan.image.source];
   if (source === undefined) throw new KpiError("contract", `supply ${plan.image.source} was not resolved`);
   const log = `${paths.state}/runs/${runId("image", new Date())}/packer.log`;
-  const packer = supplies["packer"]?.files["packer"]?.path;
   return buildImage({
     plan,
     source,
     cache: paths.cache,
     accelerator,
+    packer: supplyFile(supplies, "packer", "packer").path,
     log,
     rebuild,
     signal,
     onProgress: ({ what }) => say(what),
-    ...(packer === undefined ? {} : { packer }),
   });
 }
 

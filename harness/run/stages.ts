@@ -81,13 +81,12 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
     }),
 
     image: keep("image", async (signal) => {
-      const packer = supply(seen, "packer").files["packer"]?.path;
       const image = await buildImage({
         plan,
         source: supply(seen, plan.image.source),
         accelerator: need(seen, "doctor"),
         cache: paths.cache,
-        ...(packer === undefined ? {} : { packer }),
+        packer: supplyFile(need(seen, "supplies"), "packer", "packer").path,
         log: log.path("packer.log"),
         signal,
         onProgress: progress("image"),
@@ -99,7 +98,7 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
     apply: keep("apply", async (signal) => {
       const image = need(seen, "image");
       const terraform = new Terraform({
-        command: supply(seen, "terraform").files["terraform"]?.path ?? "terraform",
+        command: supplyFile(need(seen, "supplies"), "terraform", "terraform").path,
         cliConfig: terraformCliConfig(supply(seen, "terraform-provider-libvirt")),
         dir: cluster.path("terraform"),
         log: log.path("terraform.log"),

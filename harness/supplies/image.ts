@@ -45,8 +45,8 @@ export interface ImageOptions {
   readonly source: ResolvedSupply;
   /** The cache's top, `$KPI_CACHE`. */
   readonly cache: string;
-  /** Packer's program; the one on the PATH unless said otherwise. */
-  readonly packer?: string;
+  /** Path of Packer's program. */
+  readonly packer: string;
   readonly signal?: AbortSignal;
 }
 
@@ -119,7 +119,7 @@ export function staleImages(cache: string, name?: string): string[] {
   );
 }
 
-async function imageInputs({ plan, source, packer = "packer", signal }: ImageOptions): Promise<ImageInputs> {
+async function imageInputs({ plan, source, packer, signal }: ImageOptions): Promise<ImageInputs> {
   const [version, files] = await Promise.all([packerVersion(packer, signal), templateFiles(template)]);
   const { name, version: sourceVersion } = source;
   const { sha256 } = sourceFile(source);
@@ -192,7 +192,7 @@ async function build(options: BuildImageOptions, inputs: ImageInputs, key: strin
 }
 
 async function pack(options: BuildImageOptions, inputs: ImageInputs, work: string, output: string): Promise<void> {
-  const { accelerator, source, log, signal, onProgress, packer = "packer" } = options;
+  const { accelerator, source, log, signal, onProgress, packer } = options;
   const stoppable = signal === undefined ? {} : { signal };
   const seed = join(work, "seed");
   await run(join(template, "scripts", "seed.sh"), [seed], { log, ...stoppable });
