@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { minutes } from "./core/duration.ts";
@@ -16,6 +16,8 @@ export { run } from "./tools/exec.ts";
 export interface TestKpi extends AsyncDisposable {
   readonly state: string;
   readonly cache: string;
+  /** What it and its tools use as TMPDIR. */
+  readonly temporary: string;
   /** Runs `./kpi ...` to its end, whatever its exit code. */
   run(args: readonly string[], options?: RunOptions): Promise<CommandResult>;
   /** Runs it and fails the test, showing what it said, unless the exit code is 0. */
@@ -27,16 +29,19 @@ export interface TestKpi extends AsyncDisposable {
 export function testKpi({ cache = kpiPaths().cache } = {}): TestKpi {
   const dir = mkdtempSync(join(tmpdir(), "kpi-spec-"));
   const state = join(dir, "state");
+  const temporary = join(dir, "tmp");
+  mkdirSync(temporary);
   const command = join(projectRoot, "kpi");
   const withPaths = (options: RunOptions): RunOptions => ({
     timeout: minutes(30),
     ...options,
-    env: { KPI_STATE: state, KPI_CACHE: cache, NO_COLOR: "1", ...options.env },
+    env: { KPI_STATE: state, KPI_CACHE: cache, TMPDIR: temporary, NO_COLOR: "1", ...options.env },
   });
   const any = Array.from({ length: 256 }, (_, code) => code);
   const kpi: TestKpi = {
     state,
     cache,
+    temporary,
     run: (args, options = {}) => run(command, args, withPaths({ accept: any, ...options })),
     succeed: (args, options = {}) => run(command, args, withPaths(options)),
     start: (args, options = {}) => start(command, args, withPaths({ accept: any, ...options })),

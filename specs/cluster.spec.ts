@@ -2,11 +2,10 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { minutes, openLab, run, seconds, testKpi, until, notYet } from "../harness/kit.ts";
-import { machineLeaks, newLeaks } from "./leaks.ts";
+import { leaksOf } from "./leaks.ts";
 
 setDefaultTimeout(minutes(30));
 const kpi = testKpi();
-const before = await machineLeaks();
 afterAll(() => kpi[Symbol.asyncDispose]());
 
 const names = ["k3s-cp-01", "k3s-worker-01", "k3s-worker-02"];
@@ -240,7 +239,7 @@ describe("rebuild, down", () => {
     expect(await openLab(join(kpi.state, "labs", "kpi"))).toBeUndefined();
     expect(readdirSync(join(kpi.state, "clusters"))).toEqual([]);
     expect(readdirSync(join(kpi.state, "labs"))).toEqual([]);
-    expect(await newLeaks(before)).toEqual([]);
+    expect(leaksOf(kpi)).toEqual([]);
     const images = JSON.parse((await kpi.succeed(["image", "--json"])).stdout);
     expect(JSON.stringify(images)).toContain("k3s-node-debian-13");
   });

@@ -1,50 +1,47 @@
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
-import { run } from "../harness/kit.ts";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import type { TestKpi } from "../harness/kit.ts";
 
-const ours = /^(qemu-system|libvirtd|dnsmasq|terraform|packer|genisoimage|mkisofs|qemu-img|mmdebstrap)/;
-
-/** What a run may leave on a machine: processes, namespaces, mounts, interfaces, loop devices, files in temporary places. Stable lines. */
-export async function machineLeaks(): Promise<string[]> {
-  const pids = readdirSync("/proc").filter((entry) => /^\d+$/.test(entry) && !isZombie(entry));
-  const names = pids.flatMap((pid) => attempt(() => readFileSync(`/proc/${pid}/comm`, "utf8").trim()));
-  const spaces = (["net", "mnt", "pid"] as const).flatMap((kind) =>
-    pids.flatMap((pid) => attempt(() => readlinkSync(`/proc/${pid}/ns/${kind}`))),
-  );
-  const links = (await run("ip", ["-o", "link"])).stdout
-    .split("\n")
-    .map((line) => line.split(": ")[1]?.split("@")[0] ?? "");
-  const mounts = readFileSync("/proc/mounts", "utf8")
-    .split("\n")
-    .map((line) => line.split(" ")[1] ?? "");
-  const files = ["/tmp", "/run", "/var/tmp"].flatMap((dir) => readdirSync(dir).map((name) => `${dir}/${name}`));
+/**
+ * Everything that is left of a test's own kpi on this machine, whatever else runs here: processes that were started with its
+ * state directory or live in one of its labs, mounts, files in its temporary directory, and what its state still lists.
+ * Stable lines; empty when nothing is left.
+ */
+export function leaksOf({ state, temporary }: TestKpi): string[] {
+  const mounts = readFileSync("/proc/mounts", "utf8").split("\n");
+  const files = (dir: string) => (existsSync(dir) ? readdirSync(dir).map((name) => `file ${dir}/${name}`) : []);
   return [
-    ...names.filter((name) => ours.test(name)).map((name) => `process ${name}`),
-    ...new Set(spaces.map((space) => `namespace ${space}`)),
-    ...links.filter((name) => /^(virbr|vnet|veth|tap|kpi|flannel)/.test(name)).map((name) => `link ${name}`),
-    ...mounts.filter((path) => /kpi|libvirt|mmdebstrap/.test(path)).map((path) => `mount ${path}`),
-    ...files.filter((path) => /packer|mmdebstrap|terraform/.test(path)).map((path) => `file ${path}`),
+    ...processes().flatMap((pid) => (belongs(pid, state) ? [`process ${nameOf(pid)}`] : [])),
+    ...mounts.filter((line) => line.includes(state)).map((line) => `mount ${line.split(" ")[1]}`),
+    ...files(temporary),
+    ...["labs", "clusters", "journal"].flatMap((name) => files(`${state}/${name}`)),
   ].sort();
 }
 
-/** What is there now and was not before; what others have removed meanwhile is no leak of ours. */
-export async function newLeaks(before: readonly string[]): Promise<string[]> {
-  const old = [...before];
-  return (await machineLeaks()).filter((line) => {
-    const at = old.indexOf(line);
-    if (at >= 0) old.splice(at, 1);
-    return at < 0;
-  });
+/** By its environment, which children inherit, or by its mounts: a lab clears the environment and mounts its own directories. */
+function belongs(pid: string, state: string): boolean {
+  if (Number(pid) === process.pid) return false;
+  const environment = read(`/proc/${pid}/environ`).split("\0");
+  if (environment.includes(`KPI_STATE=${state}`)) return true;
+  return inOtherMounts(pid) && read(`/proc/${pid}/mountinfo`).includes(`${state}/`);
 }
 
-/** A process that has ended and waits for the machine's init to collect it: it runs nothing and holds nothing, yet /proc still shows its PID namespace. */
-function isZombie(pid: string): boolean {
-  return attempt(() => readFileSync(`/proc/${pid}/stat`, "utf8")).some((stat) => /\) Z /.test(stat));
-}
+const ours = readlinkSync("/proc/self/ns/mnt");
 
-function attempt(read: () => string): string[] {
+function inOtherMounts(pid: string): boolean {
   try {
-    return [read()];
+    return readlinkSync(`/proc/${pid}/ns/mnt`) !== ours;
   } catch {
-    return []; // the process is gone
+    return false; // gone, or a zombie, which runs nothing and holds nothing
+  }
+}
+
+const processes = (): string[] => readdirSync("/proc").filter((entry) => /^\d+$/.test(entry));
+const nameOf = (pid: string): string => read(`/proc/${pid}/comm`).trim();
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return ""; // gone
   }
 }
