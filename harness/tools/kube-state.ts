@@ -55,6 +55,22 @@ export function nodeState(node: ApiNode): NodeState {
   };
 }
 
+/** What kpi reads of a Lease: the sign of life that a kubelet renews every ten seconds. */
+export interface ApiLease extends ApiObject {
+  readonly spec?: { readonly renewTime?: string };
+}
+
+/** One node's sign of life. `renewedAt` is in milliseconds since 1970 by the node's own clock; 0 when it never came. */
+export interface LeaseState {
+  readonly node: string;
+  readonly renewedAt: number;
+}
+
+export function leaseState(lease: ApiLease): LeaseState {
+  const renewedAt = Date.parse(lease.spec?.renewTime ?? "");
+  return { node: lease.metadata?.name ?? "", renewedAt: Number.isNaN(renewedAt) ? 0 : renewedAt };
+}
+
 /** What is still wanted until all these nodes are Ready; undefined when they are. */
 export function nodesMissing(names: readonly string[], seen: readonly NodeState[]): string | undefined {
   const wanted = names.flatMap((name) => {

@@ -4,10 +4,13 @@ import { KpiError } from "../core/errors.ts";
 import { ApiAway, type ApiRequest, ApiTransport } from "./kube-http.ts";
 import {
   type ApiEvent,
+  type ApiLease,
   type ApiNode,
   type ApiPod,
   type EventState,
   eventState,
+  type LeaseState,
+  leaseState,
   type NodeState,
   nodeState,
   nodesMissing,
@@ -50,6 +53,8 @@ export interface Kube {
   /** Tells all nodes at once and again after each change, across an API that goes away and comes back. Ends by the signal only. */
   watchNodes(onChange: (nodes: readonly NodeState[]) => void, options?: WatchOptions): Promise<never>;
   watchPods(namespace: string, onChange: (pods: readonly PodState[]) => void, options?: WatchOptions): Promise<never>;
+  /** The nodes' signs of life, all of them at once and again after each renewal. */
+  watchLeases(onChange: (leases: readonly LeaseState[]) => void, options?: WatchOptions): Promise<never>;
   /** Resolves when all of them are Ready, told by a watch; the API may be absent at first. */
   waitForNodes(names: readonly string[], options: WaitOptions): Promise<NodeState[]>;
   /** Resolves when `missing` has nothing more to say about the namespace's pods; it says what is still wanted. */
@@ -108,6 +113,11 @@ class Client implements Kube {
 
   watchPods(namespace: string, onChange: (pods: readonly PodState[]) => void, options: WatchOptions = {}) {
     return watchList<ApiPod>(this.api, inNamespace(namespace, "pods"), (pods) => onChange(pods.map(podState)), options);
+  }
+
+  watchLeases(onChange: (leases: readonly LeaseState[]) => void, options: WatchOptions = {}): Promise<never> {
+    const path = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    return watchList<ApiLease>(this.api, path, (leases) => onChange(leases.map(leaseState)), options);
   }
 
   async waitForNodes(names: readonly string[], options: WaitOptions): Promise<NodeState[]> {

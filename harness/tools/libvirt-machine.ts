@@ -1,0 +1,78 @@
+import { seconds } from "../core/duration.ts";
+import type { Duration } from "../core/duration.ts";
+import { type CommandResult, run } from "./exec.ts";
+
+/** Asked within one command: the agent in an emulated guest that has just been woken is slow. */
+const agentLimit = seconds(20);
+
+/**
+ * The domains of one libvirt as machines that are paused, saved, restored and told the time. Paths are the hypervisor's.
+ * Every call throws a `command` error when libvirt, or the guest's agent, does not answer or refuses.
+ */
+export class Machines {
+  constructor(
+    readonly uri: string,
+    private readonly signal?: AbortSignal,
+  ) {}
+
+  /** Stops a machine's CPUs where they are. Its disks are flushed to their files. */
+  async pause(domain: string): Promise<void> {
+    await this.virsh(["suspend", domain]);
+  }
+
+  /** Lets a paused machine go on. For it, no time has passed. */
+  async resume(domain: string): Promise<void> {
+    await this.virsh(["resume", domain]);
+  }
+
+  /**
+   * Writes the memory and devices of a paused machine to a file that `restore` takes, in the format of the driver's
+   * `snapshot_image_format`. The machine stays paused and keeps its disks: libvirt calls it a snapshot of memory only.
+   */
+  async saveMemory(domain: string, path: string, disks: readonly string[], timeout: Duration): Promise<void> {
+    const none = disks.flatMap((target) => ["--diskspec", `${target},snapshot=no`]);
+    const memory = ["--memspec", `file=${path},snapshot=external`];
+    await this.virsh(["snapshot-create-as", domain, "--no-metadata", ...memory, ...none], timeout);
+  }
+
+  /** Makes a machine of a saved memory, paused at the very instruction. */
+  async restorePaused(path: string, timeout: Duration): Promise<void> {
+    await this.virsh(["restore", path, "--paused"], timeout);
+  }
+
+  /** Makes a domain known that does not run, so that it can be started when it is switched off. */
+  async define(xmlPath: string): Promise<void> {
+    await this.virsh(["define", xmlPath]);
+  }
+
+  /** The definition with which a domain would be started anew; with the secrets in it, were there any. */
+  async inactiveXml(domain: string): Promise<string> {
+    return (await this.virsh(["dumpxml", domain, "--inactive", "--security-info"])).stdout;
+  }
+
+  /** The definition of a storage pool. */
+  async poolXml(pool: string): Promise<string> {
+    return (await this.virsh(["pool-dumpxml", pool, "--inactive"])).stdout;
+  }
+
+  /** Makes a storage pool known and active; its directory must exist. */
+  async openPool(pool: string, xmlPath: string): Promise<void> {
+    await this.virsh(["pool-define", xmlPath]);
+    await this.virsh(["pool-start", pool]);
+  }
+
+  /**
+   * Sets a machine's clock to this machine's through its agent (guest-set-time), which also answers that it is set. The
+   * agent then writes the time to the guest's hardware clock by a program that a small guest may lack; that is no failure.
+   */
+  async setClock(domain: string): Promise<void> {
+    const time = BigInt(Date.now()) * 1_000_000n;
+    const set = `{"execute":"guest-set-time","arguments":{"time":${time}}}`;
+    await this.virsh(["qemu-agent-command", domain, set, "--timeout", String(agentLimit / 1_000)], agentLimit);
+  }
+
+  private virsh(args: readonly string[], timeout: Duration = seconds(30)): Promise<CommandResult> {
+    const options = { env: { LC_ALL: "C" }, timeout, ...(this.signal === undefined ? {} : { signal: this.signal }) };
+    return run("virsh", ["--quiet", "-c", this.uri, ...args], options);
+  }
+}
