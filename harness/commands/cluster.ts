@@ -8,7 +8,8 @@ import { ClusterDir, clusterNames } from "../run/cluster.ts";
 import { purgeCache, unmakeCluster } from "../run/down.ts";
 import { interruptible } from "../run/interrupt.ts";
 import { clusterStatus, renderStatus, useCommands } from "../run/status.ts";
-import { holdCluster, up } from "../run/up.ts";
+import { holdCluster } from "../run/hold.ts";
+import { up } from "../run/up.ts";
 import { openView } from "../run/view.ts";
 import {
   type Arguments,

@@ -2,8 +2,9 @@ import { clusterCommands } from "./cluster.ts";
 import type { Command } from "./command.ts";
 import { machineCommands } from "./machine.ts";
 import { nodeCommands } from "./node.ts";
+import { warmCommands } from "./warm.ts";
 
 export type { Command } from "./command.ts";
 
 /** Every command, in the order in which help lists them. */
-export const commands: Readonly<Record<string, Command>> = { ...clusterCommands, ...nodeCommands, ...machineCommands };
+export const commands: Readonly<Record<string, Command>> = { ...clusterCommands, ...warmCommands, ...nodeCommands, ...machineCommands };

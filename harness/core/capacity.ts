@@ -12,7 +12,7 @@ const overhead = { perNodeMiB: 200, hostMiB: 1_024 } as const;
 
 /** Every reason for which the machine cannot run the plan, each with what is needed and what is there; empty when it can. Disks are thin, so half of their size must be free at least. */
 export function shortages(plan: Plan, free: Capacity): string[] {
-  const memory = plan.needs.memoryMiB + plan.nodes.length * overhead.perNodeMiB + overhead.hostMiB;
+  const memory = memoryNeeded(plan) + overhead.hostMiB;
   const disk = Math.ceil(plan.needs.diskGiB / 2);
   return [
     lack("memory", memory / 1_024, free.memoryMiB / 1_024, "GiB"),
@@ -20,6 +20,10 @@ export function shortages(plan: Plan, free: Capacity): string[] {
     lack("disk", disk, free.diskGiB, "GiB"),
   ].filter((reason) => reason !== undefined);
 }
+
+/** What a cluster's machines take of the host's memory when they use all of theirs, in MiB. */
+export const memoryNeeded = (plan: Plan): number =>
+  plan.needs.memoryMiB + plan.nodes.length * overhead.perNodeMiB;
 
 function lack(what: string, needed: number, there: number, unit: string): string | undefined {
   if (there >= needed) return undefined;

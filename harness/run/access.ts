@@ -87,7 +87,7 @@ export class Access {
     const proxy = this.lab?.proxy;
     const text = rewriteKubeconfig(fromNode, {
       server: this.plan.k3s.server,
-      clusterName: this.plan.cluster,
+      clusterName: this.cluster.name,
       ...(proxy === undefined ? {} : { proxyUrl: `http://${proxy.user}:${proxy.secret}@${proxy.host}:${proxy.port}` }),
     });
     writeWhole(this.kubeconfigPath, text);

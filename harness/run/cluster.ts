@@ -14,6 +14,8 @@ export interface ClusterState {
   /** Content key of the image its disks are clones of. */
   readonly image: string;
   readonly since: string;
+  /** The checkpoint that it went on from, for a fork. */
+  readonly origin?: { readonly checkpoint: string; readonly cluster: string };
 }
 
 /** A cluster's own directory and what lies in it. Directories 0700, files 0600. */

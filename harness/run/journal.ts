@@ -6,6 +6,8 @@ import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
 /** What is about to be made, said before it is made, so that it can be unmade when its maker dies. */
 export type Intent =
   | { readonly kind: "cluster"; readonly cluster: string; readonly host: Host }
+  /** A cluster whose nodes may stand still, and the directory that a checkpoint of it is made in. */
+  | { readonly kind: "checkpoint"; readonly cluster: string; readonly path: string }
   | { readonly kind: "path"; readonly path: string };
 
 export interface JournalEntry {

@@ -2,6 +2,10 @@ import { existsSync, rmSync } from "node:fs";
 import { destroyLab, findLabs } from "../lab/lab.ts";
 import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
+import { Machines } from "../tools/libvirt-machine.ts";
+import { openAccess } from "./access.ts";
+import { setClocks } from "./checkpoint.ts";
+import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { forget, orphans } from "./journal.ts";
@@ -24,6 +28,10 @@ export async function reap(
     if (intent.kind === "cluster") {
       await unmakeCluster(new ClusterDir(paths.state, intent.cluster), intent.host);
       note(`cluster ${intent.cluster}, left half-made by process ${entry.owner.pid} (${entry.owner.command})`);
+    } else if (intent.kind === "checkpoint") {
+      rmSync(intent.path, { recursive: true, force: true });
+      const woken = await wake(new ClusterDir(paths.state, intent.cluster));
+      note(`half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`);
     } else if (existsSync(intent.path)) {
       rmSync(intent.path, { recursive: true, force: true });
       note(intent.path);
@@ -36,9 +44,20 @@ export async function reap(
     await destroyLab(lab.dir);
     note(`lab ${lab.name}, which belongs to no cluster`);
   }
-  for (const dir of [...staleStaging(paths.cache), ...staleImages(paths.cache)]) {
+  for (const dir of [...staleStaging(paths.cache), ...staleImages(paths.cache), ...staleCheckpoints(paths.cache)]) {
     rmSync(dir, { recursive: true, force: true });
     note(dir);
   }
   return removed;
+}
+
+/** Lets the nodes of a cluster go on that stood still when the process died which was saving them. False when it is gone. */
+async function wake(cluster: ClusterDir): Promise<boolean> {
+  const opened = await openAccess(cluster).catch(() => undefined);
+  if (opened === undefined) return false;
+  const { access } = opened;
+  const machines = new Machines(access.uri);
+  for (const { name, state } of await access.libvirt.domains()) if (state === "paused") await machines.resume(name);
+  await setClocks(access, machines);
+  return true;
 }

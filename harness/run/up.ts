@@ -7,12 +7,12 @@ import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { planChanges } from "../report/plan.ts";
-import { tryLock } from "../tools/owner.ts";
 import { type Access, openAccess } from "./access.ts";
 import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { runStages } from "./engine.ts";
 import { collectEvidence } from "./evidence.ts";
+import { holdCluster } from "./hold.ts";
 import { declare } from "./journal.ts";
 import { RunLog, type RunListener, runId } from "./log.ts";
 import { type Seen, upStages } from "./stages.ts";
@@ -101,16 +101,6 @@ export async function up(options: UpOptions): Promise<UpResult> {
     keepConsoles(seen.apply?.access, log);
     intent.settle();
   }
-}
-
-/** Takes the cluster for this process, or says who has it. */
-export function holdCluster(cluster: ClusterDir): Disposable {
-  const lock = tryLock(cluster.lockPath);
-  if (!("heldBy" in lock)) return lock;
-  throw new KpiError("host", `cluster ${cluster.name} is being changed by another kpi`, {
-    got: `process ${lock.heldBy.pid}: kpi ${lock.heldBy.command}`,
-    hint: "wait for it to end, or stop it",
-  });
 }
 
 /** What a person must know before a cluster is replaced: why, what differs, and which nodes go. */

@@ -42,7 +42,7 @@ export interface BuildMachine {
 export interface ImageOptions {
   readonly plan: Pick<Plan, "image" | "host">;
   /** The supply that the plan names as source; its `guest.qcow2` is taken. */
-  readonly source: ResolvedSupply;
+  readonly source: Pick<ResolvedSupply, "name" | "version" | "files">;
   /** The cache's top, `$KPI_CACHE`. */
   readonly cache: string;
   /** Path of Packer's program. */
@@ -132,7 +132,7 @@ async function imageInputs({ plan, source, packer, signal }: ImageOptions): Prom
   };
 }
 
-function sourceFile(source: ResolvedSupply) {
+function sourceFile(source: ImageOptions["source"]) {
   const file = source.files["guest.qcow2"];
   if (file === undefined) throw new Error(`supply ${source.name} has no guest.qcow2`);
   return file;

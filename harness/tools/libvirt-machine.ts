@@ -1,5 +1,5 @@
-import { seconds } from "../core/duration.ts";
-import type { Duration } from "../core/duration.ts";
+import { type Duration, seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
 import { type CommandResult, run } from "./exec.ts";
 
 /** Asked within one command: the agent in an emulated guest that has just been woken is slow. */
@@ -20,9 +20,12 @@ export class Machines {
     await this.virsh(["suspend", domain]);
   }
 
-  /** Lets a paused machine go on. For it, no time has passed. */
+  /** Lets a machine go on that may be paused, or being saved. For it, no time has passed. */
   async resume(domain: string): Promise<void> {
-    await this.virsh(["resume", domain]);
+    await this.virsh(["domjobabort", domain], seconds(30), [0, 1]); // without a job it says so
+    const { code, stderr } = await this.virsh(["resume", domain], seconds(60), [0, 1]);
+    if (code === 0 || stderr.includes("already running")) return;
+    throw new KpiError("command", `libvirt does not let ${domain} go on`, { details: stderr.split("\n") });
   }
 
   /**
@@ -71,8 +74,13 @@ export class Machines {
     await this.virsh(["qemu-agent-command", domain, set, "--timeout", String(agentLimit / 1_000)], agentLimit);
   }
 
-  private virsh(args: readonly string[], timeout: Duration = seconds(30)): Promise<CommandResult> {
-    const options = { env: { LC_ALL: "C" }, timeout, ...(this.signal === undefined ? {} : { signal: this.signal }) };
+  private virsh(
+    args: readonly string[],
+    timeout: Duration = seconds(30),
+    accept: readonly number[] = [0],
+  ): Promise<CommandResult> {
+    const stoppable = this.signal === undefined ? {} : { signal: this.signal };
+    const options = { env: { LC_ALL: "C" }, timeout, accept, ...stoppable };
     return run("virsh", ["--quiet", "-c", this.uri, ...args], options);
   }
 }

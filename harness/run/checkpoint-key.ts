@@ -1,0 +1,94 @@
+import { readFileSync } from "node:fs";
+import { join, relative } from "node:path";
+import { KpiError } from "../core/errors.ts";
+import { type KpiPaths, projectRoot } from "../core/paths.ts";
+import { digest, type Plan } from "../core/plan.ts";
+import { probeAccelerator } from "../lab/accelerator.ts";
+import { checkpointFormat } from "../lab/checkpoint.ts";
+import { findImage } from "../supplies/image.ts";
+import { inspectSupplies, loadLock, type SupplyView } from "../supplies/supplies.ts";
+import { run } from "../tools/exec.ts";
+
+/** All that decides what is in a checkpoint and whether this machine can go on from it: name to value. */
+export type CheckpointInputs = Readonly<Record<string, string>>;
+
+/** The checkpoint's identity: 64 hexadecimal digits. Pure. */
+export const checkpointKey = (inputs: CheckpointInputs): string => digest(inputs);
+
+/** What differs between two checkpoints' inputs, one line each, for people; empty when nothing does. Pure. */
+export function inputChanges(before: CheckpointInputs, now: CheckpointInputs): string[] {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(now)])].sort();
+  return names.flatMap((name) => {
+    const [was, is] = [before[name], now[name]];
+    if (was === is) return [];
+    if (was === undefined) return [`${name} is new`];
+    return [is === undefined ? `${name} is gone` : `${name} was ${short(was)}, is ${short(is)}`];
+  });
+}
+
+const short = (value: string) => (/^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value);
+
+/** The code that decides how a lab is laid out, saved and restored: another version of it makes other checkpoints. */
+const code = [
+  "harness/lab/checkpoint*.ts",
+  "harness/lab/{config,layout,prepare}.ts",
+  "harness/lab/init.sh",
+  "harness/tools/libvirt-machine.ts",
+];
+
+/** The inputs as they are now, for a plan. What cannot be told (no image, say) is an input of its own, which equals nothing. */
+export async function currentInputs(plan: Plan, paths: KpiPaths, signal: AbortSignal): Promise<CheckpointInputs> {
+  const options = { signal, env: { LC_ALL: "C" } };
+  const { cache } = paths;
+  const packer = Bun.which("packer") === null ? ["packer"] : []; // looking at a program of this machine means hashing it
+  const names = [plan.image.source, plan.k3s.distribution, "terraform-provider-libvirt", ...packer];
+  const [accelerator, qemu, libvirt, supplies] = await Promise.all([
+    probeAccelerator({ cache, signal }),
+    run("qemu-system-x86_64", ["--version"], options),
+    run("libvirtd", ["--version"], options),
+    loadLock().then((lock) => inspectSupplies({ lock, cache, names, signal })),
+  ]);
+  return {
+    plan: plan.digest,
+    image: await imageKeyOf(plan, paths, supplies, signal),
+    ...Object.fromEntries(supplies.filter(({ name }) => name !== "packer").map((view) => [`supply ${view.name}`, contentOf(view)])),
+    qemu: firstLine(qemu.stdout),
+    libvirt: firstLine(libvirt.stdout),
+    accelerator: accelerator.accelerator,
+    "cpu model": accelerator.cpuModel,
+    format: String(checkpointFormat),
+    code: codeDigest(),
+  };
+}
+
+const firstLine = (text: string) => text.split("\n")[0] ?? "";
+
+function contentOf({ version, state, files }: SupplyView): string {
+  const hashes = Object.entries(files).map(([name, file]) => [name, file.sha256]);
+  return hashes.length === 0 ? `${version}, ${state}` : `${version} ${digest(hashes).slice(0, 12)}`;
+}
+
+async function imageKeyOf(plan: Plan, { cache }: KpiPaths, supplies: readonly SupplyView[], signal: AbortSignal) {
+  const source = supplies.find(({ name }) => name === plan.image.source);
+  const guest = source?.files["guest.qcow2"];
+  if (source === undefined || guest === undefined) return "its source is not there";
+  const packer = supplies.find(({ name }) => name === "packer")?.files["packer"]?.path;
+  const image = await findImage({
+    plan,
+    cache,
+    signal,
+    source: { name: source.name, version: source.version, files: { "guest.qcow2": guest } },
+    ...(packer === undefined ? {} : { packer }),
+  });
+  return image?.key ?? "there is none";
+}
+
+function codeDigest(): string {
+  const files = code.flatMap((glob) => [...new Bun.Glob(glob).scanSync({ cwd: projectRoot, absolute: true })]).sort();
+  if (files.length < code.length) throw new KpiError("host", "the checkout of kpi is not whole", { got: files.join(", ") });
+  return digest(
+    files
+      .filter((file) => !file.endsWith(".test.ts"))
+      .map((file) => [relative(projectRoot, file), digest(readFileSync(join(file), "utf8"))]),
+  );
+}

@@ -1,0 +1,130 @@
+import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import type { OnProgress } from "../core/event.ts";
+import type { KpiPaths } from "../core/paths.ts";
+import { digestAll, saveLab } from "../lab/checkpoint.ts";
+import type { Machines } from "../tools/libvirt-machine.ts";
+import type { Access } from "./access.ts";
+import { awaitAwake } from "./awake.ts";
+import { checkpointKey, currentInputs } from "./checkpoint-key.ts";
+import {
+  checkpointsDir,
+  checkpointSpace,
+  diskUsage,
+  evict,
+  filesBelow,
+  readCheckpoint,
+  stagingDir,
+  type StoredCheckpoint,
+  writeManifest,
+} from "./checkpoint-store.ts";
+import type { ClusterState } from "./cluster.ts";
+import { declare } from "./journal.ts";
+import { pauseBeforeRenewal } from "./lease-moment.ts";
+
+/** After it goes on, every node of a well saved cluster shows within this time that it lives. */
+const awakeWithin = seconds(5);
+/** How often saving is tried until that is so. */
+const attempts = 3;
+
+export interface CheckpointOptions {
+  readonly access: Access;
+  readonly state: Pick<ClusterState, "spec" | "image">;
+  readonly paths: KpiPaths;
+  readonly signal: AbortSignal;
+  readonly onProgress: OnProgress;
+}
+
+/**
+ * Saves a Ready cluster of a lab as a checkpoint, from which forks go on. The nodes stand still for some seconds and have
+ * their clocks set afterwards. Until the last step, one rename, there is no checkpoint. Older ones go when room is short.
+ */
+export async function makeCheckpoint(options: CheckpointOptions): Promise<StoredCheckpoint> {
+  const { access, state, paths, signal, onProgress } = options;
+  const { lab, plan, cluster } = access;
+  if (lab === undefined)
+    throw new KpiError("host", "checkpoints are for labs only", { got: `cluster ${cluster.name} on ${access.uri}` });
+  const space = checkpointSpace();
+  if (space === 0)
+    throw new KpiError("host", "no checkpoint may be made: KPI_CHECKPOINT_SPACE is 0", {
+      hint: "set it to a size such as 12GiB",
+    });
+  const began = performance.now();
+  onProgress({ what: "waiting until all nodes are Ready" });
+  const inputs = await currentInputs(plan, paths, signal);
+  await awaitAwake(access, { since: 0, deadline: seconds(30), signal });
+
+  const dir = stagingDir(paths.cache);
+  using _intent = declare(cluster.stateDir, { kind: "checkpoint", cluster: cluster.name, path: dir });
+  try {
+    const { saved, pausedFor } = await saveWell(options, dir);
+    onProgress({ what: "reading back what was saved" });
+    keepSecrets(access, dir);
+    const files = filesBelow(dir);
+    const digests = await digestAll(dir, files, signal);
+    const key = checkpointKey(inputs);
+    const madeAt = new Date().toISOString();
+    const id = `${key.slice(0, 8)}-${Math.round(Date.parse(madeAt) / 1_000).toString(36)}`;
+    const took = Math.round(performance.now() - began);
+    writeManifest(dir, {
+      ...{ id, key, inputs, cluster: plan.cluster, plan, spec: state.spec, image: state.image, madeAt, took },
+      ...{ pausedFor: Math.round(pausedFor), size: diskUsage(dir), saved, digests },
+    });
+    signal.throwIfAborted();
+    const final = join(checkpointsDir(paths.cache), id);
+    renameSync(dir, final);
+    for (const { manifest } of evict(paths.cache, space))
+      onProgress({ what: `checkpoint ${manifest.id} of cluster ${manifest.cluster} made room` });
+    return readCheckpoint(final);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/**
+ * Saves until the nodes, going on from exactly what was saved, renew their leases at once. A renewal that slipped in just before a
+ * node was paused would cost every fork the ten seconds to the next one.
+ */
+async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typeof saveLab> {
+  const { access, signal, onProgress } = options;
+  const { lab, plan } = access;
+  if (lab === undefined) throw new Error("no lab");
+  for (let attempt = 1; ; attempt += 1) {
+    let since = 0;
+    onProgress({ what: "waiting for the moment before the nodes renew their leases" });
+    const result = await saveLab(lab, dir, {
+      pool: plan.image.pool,
+      pause: (machines) => pauseBeforeRenewal(access, machines, signal),
+      resumed: async (machines) => {
+        await setClocks(access, machines);
+        since = Date.now();
+      },
+      signal,
+      onProgress,
+    });
+    try {
+      await awaitAwake(access, { since, deadline: awakeWithin, signal });
+      return result;
+    } catch (error) {
+      if (!(error instanceof KpiError) || error.kind !== "deadline" || attempt === attempts) throw error;
+      onProgress({ what: `not used, ${error.details.join(", ")}` });
+      for (const part of readdirSync(dir)) rmSync(join(dir, part), { recursive: true, force: true });
+    }
+  }
+}
+
+/** Sets every node's clock, which stood still with it. */
+export async function setClocks(access: Access, machines: Machines): Promise<void> {
+  await Promise.all(access.plan.nodes.map(({ name }) => machines.setClock(name)));
+}
+
+/** What a fork needs to be spoken to: the cluster's keys, and its kubeconfig. */
+function keepSecrets({ cluster, kubeconfigPath }: Access, dir: string): void {
+  mkdirSync(join(dir, "secrets"), { recursive: true, mode: 0o700 });
+  const secrets = cluster.path("secrets", "token");
+  for (const file of readdirSync(join(secrets, "..")))
+    copyFileSync(join(secrets, "..", file), join(dir, "secrets", file));
+  copyFileSync(kubeconfigPath, join(dir, "kubeconfig"));
+}

@@ -1,0 +1,166 @@
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import { seconds } from "../core/duration.ts";
+import { errorJson, exitCode, KpiError } from "../core/errors.ts";
+import type { KpiPaths } from "../core/paths.ts";
+import { damage, makeOverlays, placeDisks, restorePaused } from "../lab/checkpoint.ts";
+import { startLab } from "../lab/lab.ts";
+import { processStart } from "../tools/owner.ts";
+import { Access } from "./access.ts";
+import { admit } from "./admission.ts";
+import { awaitAwake } from "./awake.ts";
+import { noteUse, readCheckpoint, refer, type StoredCheckpoint } from "./checkpoint-store.ts";
+import { ClusterDir, writeWhole } from "./cluster.ts";
+import { unmakeCluster } from "./down.ts";
+import { holdCluster } from "./hold.ts";
+import { declare } from "./journal.ts";
+import { runId } from "./log.ts";
+
+/** A fork that is not awake by then is discarded. */
+const awakeLimit = seconds(60);
+
+/** Something a fork has come to, in milliseconds since its command began. */
+export interface Mark {
+  readonly what: string;
+  readonly at: number;
+}
+
+export interface ForkOptions {
+  readonly checkpoint: StoredCheckpoint;
+  readonly paths: KpiPaths;
+  /** Name of the new lab. Must be free. */
+  readonly name: string;
+  /** Why the checkpoint may not be used after all, as soon as it is known; looked at before anything in it runs. */
+  readonly unfit?: Promise<string | undefined>;
+  readonly signal: AbortSignal;
+  readonly onMark?: (mark: Mark) => void;
+}
+
+/** A fork that is Ready, and where its time went. */
+export interface Fork {
+  readonly access: Access;
+  readonly marks: readonly Mark[];
+}
+
+/**
+ * Makes a cluster go on from a checkpoint in a lab of its own. Resolves when its API answers and every node is Ready with a
+ * lease renewed since then. The files are read and compared side by side with the restore; until all are found whole, nothing
+ * of them runs. When it fails or is aborted, what was made is unmade, its evidence kept, and the first error thrown.
+ */
+export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
+  const { paths, name, signal } = options;
+  const { dir, manifest } = options.checkpoint;
+  const { plan } = manifest;
+  const marks: Mark[] = [];
+  const mark = (what: string) => {
+    marks.push({ what, at: Math.round(performance.now()) }); // since this process began
+    options.onMark?.({ what, at: Math.round(performance.now()) });
+  };
+  const cluster = new ClusterDir(paths.state, name);
+  using _lock = holdCluster(cluster);
+  if (cluster.exists() || existsSync(cluster.labDir))
+    throw new KpiError("spec", `there is a cluster or lab ${name} already`, { hint: `kpi down --lab ${name}` });
+  using place = await admit(plan, paths, { name, signal, onQueued: (why) => mark(`waiting: ${why}`) });
+  const ref = refer(dir, name);
+  using intent = declare(paths.state, { kind: "cluster", cluster: name, host: plan.host });
+  const run = runId(name, new Date());
+  const working = new AbortController();
+  const stop = AbortSignal.any([signal, working.signal]);
+  let access: Access | undefined;
+  try {
+    readCheckpoint(dir); // it was there when it was chosen; from here on it stays
+    const origin = { checkpoint: manifest.id, cluster: manifest.cluster };
+    const state = { plan, spec: manifest.spec, run, image: manifest.image, since: new Date().toISOString(), origin };
+    cluster.write({ ...state, phase: "making" });
+    takeSecrets(dir, cluster);
+    const whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));
+    whole.catch((error: unknown) => working.abort(error));
+    const overlays = cluster.path("overlays", "none");
+    const into = join(overlays, "..");
+    const [lab] = await Promise.all([
+      openLabFor(options, cluster, stop),
+      makeOverlays(manifest.saved, manifest.id, into, "/var/lib/libvirt/images"),
+    ]);
+    mark("lab is up");
+    access = new Access(cluster, plan, lab);
+    access.keepKubeconfig(readFileSync(join(dir, "kubeconfig"), "utf8"));
+    access.writeSshConfig();
+    await placeDisks(lab, dir, manifest.id, manifest.saved, into);
+    rmSync(into, { recursive: true });
+    const machines = await restorePaused(lab, dir, manifest.saved, stop);
+    mark("memory is restored");
+    await whole;
+    const since = Date.now();
+    await Promise.all(
+      plan.nodes.map(async (node) => {
+        await machines.resume(node.name);
+        await machines.setClock(node.name);
+      }),
+    );
+    mark("nodes run and have the time");
+    await awaitAwake(access, { since, deadline: awakeLimit, signal: stop, onMark: mark });
+    refer(dir, name, { pid: lab.pid, start: processStart(lab.pid) ?? 0, command: `lab ${name}` });
+    noteUse(options.checkpoint);
+    cluster.write({ ...state, phase: "ready" });
+    mark("Ready");
+    return { access, marks };
+  } catch (error) {
+    const evidence = exitCode(error) === 130 ? [] : keepEvidence(cluster, run, error, marks);
+    await unmakeCluster(cluster, plan.host).catch(() => {}); // the first error is the one that counts; reap tries again
+    throw error instanceof KpiError ? error.with({ evidence }) : error;
+  } finally {
+    working.abort();
+    rmSync(ref, { force: true });
+    place.release();
+    intent.settle();
+  }
+}
+
+/** Every file against its digest, and whatever else speaks against it. */
+async function checkWhole({ checkpoint, unfit }: ForkOptions, signal: AbortSignal): Promise<void> {
+  const { dir, manifest } = checkpoint;
+  const [wrong, reason] = await Promise.all([damage(dir, manifest.digests, signal), unfit]);
+  const why = wrong ?? reason;
+  if (why !== undefined) throw unusable(checkpoint, why);
+}
+
+/** The error for a checkpoint that must not be used. */
+export function unusable({ dir, manifest }: StoredCheckpoint, why: string): KpiError {
+  return new KpiError("host", `checkpoint ${manifest.id} of cluster ${manifest.cluster} is not used: ${why}`, {
+    got: dir,
+    hint: `make a new one: kpi up, or kpi checkpoint ${manifest.cluster} on the running cluster`,
+  });
+}
+
+function takeSecrets(dir: string, cluster: ClusterDir): void {
+  for (const file of readdirSync(join(dir, "secrets")))
+    copyFileSync(join(dir, "secrets", file), cluster.path("secrets", file));
+}
+
+/** The same world as the original's: network, names, files served. */
+async function openLabFor({ checkpoint, paths }: ForkOptions, cluster: ClusterDir, signal: AbortSignal) {
+  const { network } = checkpoint.manifest.plan;
+  mkdirSync(join(cluster.stateDir, "labs"), { recursive: true, mode: 0o700 });
+  return startLab({
+    name: cluster.name,
+    dir: cluster.labDir,
+    network: { name: network.name, cidr: network.cidr, gateway: network.gateway, dns: network.dns },
+    names: Object.fromEntries(network.requiredNames.map((name) => [name, network.gateway])),
+    files: {},
+    cacheDir: join(paths.cache, "libvirt"),
+    signal,
+  });
+}
+
+/** What explains a fork that failed: its marks and error, the lab's logs, QEMU's, the consoles. Returns the directory. */
+function keepEvidence(cluster: ClusterDir, run: string, error: unknown, marks: readonly Mark[]): string[] {
+  const into = join(cluster.runsDir, run);
+  writeWhole(join(into, "fork.json"), `${JSON.stringify({ error: errorJson(error), marks }, null, 2)}\n`);
+  const log = join(cluster.labDir, "log");
+  const logs = existsSync(log) ? [...new Bun.Glob("**/*.log").scanSync({ cwd: log })] : [];
+  for (const file of logs) {
+    mkdirSync(join(into, file, ".."), { recursive: true, mode: 0o700 });
+    copyFileSync(join(log, file), join(into, file));
+  }
+  return [into];
+}

@@ -1,0 +1,13 @@
+import { KpiError } from "../core/errors.ts";
+import { tryLock } from "../tools/owner.ts";
+import type { ClusterDir } from "./cluster.ts";
+
+/** Takes the cluster for this process, or says who has it. */
+export function holdCluster(cluster: ClusterDir): Disposable {
+  const lock = tryLock(cluster.lockPath);
+  if (!("heldBy" in lock)) return lock;
+  throw new KpiError("host", `cluster ${cluster.name} is being changed by another kpi`, {
+    got: `process ${lock.heldBy.pid}: kpi ${lock.heldBy.command}`,
+    hint: "wait for it to end, or stop it",
+  });
+}

@@ -1,0 +1,162 @@
+import { KpiError } from "../core/errors.ts";
+import type { OnProgress } from "../core/event.ts";
+import { type KpiPaths, kpiPaths } from "../core/paths.ts";
+import type { Plan } from "../core/plan.ts";
+import { type Access, openAccess } from "./access.ts";
+import { checkpointKey, currentInputs, inputChanges } from "./checkpoint-key.ts";
+import { makeCheckpoint } from "./checkpoint.ts";
+import { listCheckpoints, type StoredCheckpoint } from "./checkpoint-store.ts";
+import { ClusterDir, clusterNames } from "./cluster.ts";
+import { unmakeCluster } from "./down.ts";
+import { type Mark, forkCheckpoint, unusable } from "./fork.ts";
+import { holdCluster } from "./hold.ts";
+
+export interface ForkRequest {
+  /** Name of the new lab; the cluster's with a number that is free unless said otherwise. */
+  readonly as?: string;
+  readonly signal?: AbortSignal;
+  /** Told what the fork has come to, as it comes. */
+  readonly onMark?: (mark: Mark) => void;
+}
+
+export interface SaveRequest {
+  readonly signal?: AbortSignal;
+  readonly onProgress?: OnProgress;
+}
+
+const never = new AbortController().signal;
+
+/** A cluster that was frozen when it was Ready. */
+export class Checkpoint {
+  constructor(
+    readonly stored: StoredCheckpoint,
+    private readonly paths: KpiPaths,
+  ) {}
+
+  get id(): string {
+    return this.stored.manifest.id;
+  }
+
+  get plan(): Plan {
+    return this.stored.manifest.plan;
+  }
+
+  /** What has changed since it was made, so that it may not be used; undefined when nothing has. Its files are read when it is used. */
+  async unfit(plan: Plan = this.plan, signal: AbortSignal = never): Promise<string | undefined> {
+    const changes = inputChanges(this.stored.manifest.inputs, await currentInputs(plan, this.paths, signal));
+    return changes.length === 0 ? undefined : changes.join("; ");
+  }
+
+  /** Goes on from here in a lab of its own. Throws when the checkpoint may not be used, or the fork does not become Ready. */
+  async fork({ as, signal = never, onMark }: ForkRequest = {}): Promise<RunningCluster> {
+    const { stored, paths } = this;
+    const name = as ?? freeName(paths.state, this.plan.cluster);
+    const unfit = this.unfit(this.plan, signal);
+    unfit.catch(() => {}); // it is looked at later, unless the fork fails before
+    const { access, marks } = await forkCheckpoint({
+      ...{ checkpoint: stored, paths, name, unfit, signal },
+      ...(onMark === undefined ? {} : { onMark }),
+    });
+    return new RunningCluster(access, paths, { checkpoint: this, owned: true, marks });
+  }
+}
+
+/** The newest checkpoint of a cluster. Throws a `host` error when there is none. */
+export function openCheckpoint(cluster: string, paths: KpiPaths = kpiPaths()): Checkpoint {
+  const bad: string[] = [];
+  const all = listCheckpoints(paths.cache, (why) => bad.push(why));
+  const found = all.find(({ manifest }) => manifest.cluster === cluster);
+  if (found !== undefined) return new Checkpoint(found, paths);
+  throw new KpiError("host", `there is no checkpoint of cluster ${cluster}`, {
+    details: bad,
+    hint: "make one of the running cluster with: kpi checkpoint",
+  });
+}
+
+/** The newest checkpoint that a plan may go on from as things are now, or why there is none. */
+export async function fittingCheckpoint(
+  plan: Plan,
+  paths: KpiPaths,
+  signal: AbortSignal,
+): Promise<Checkpoint | { readonly why: string }> {
+  const bad: string[] = [];
+  const all = listCheckpoints(paths.cache, (why) => bad.push(why));
+  const inputs = await currentInputs(plan, paths, signal);
+  const fit = all.find(({ manifest }) => manifest.key === checkpointKey(inputs));
+  if (fit !== undefined) return new Checkpoint(fit, paths);
+  const near = all.find(({ manifest }) => manifest.cluster === plan.cluster);
+  if (near === undefined) return { why: bad[0] ?? `there is no checkpoint of cluster ${plan.cluster}` };
+  return { why: unusable(near, inputChanges(near.manifest.inputs, inputs).join("; ")).what };
+}
+
+/**
+ * A cluster that runs, and the ways into it. One that was forked in code is removed when it is disposed of; one that was opened
+ * stays.
+ */
+export class RunningCluster implements AsyncDisposable {
+  /** What it went on from, for a fork. */
+  readonly checkpoint: Checkpoint | undefined;
+  /** Where a fork's time went. */
+  readonly marks: readonly Mark[];
+  private owned: boolean;
+
+  constructor(
+    readonly access: Access,
+    private readonly paths: KpiPaths,
+    origin: { readonly checkpoint?: Checkpoint; readonly owned: boolean; readonly marks?: readonly Mark[] },
+  ) {
+    this.checkpoint = origin.checkpoint;
+    this.marks = origin.marks ?? [];
+    this.owned = origin.owned;
+  }
+
+  /** Of its lab and directory; a fork's plan names the original's cluster. */
+  get name(): string {
+    return this.access.cluster.name;
+  }
+
+  get plan(): Plan {
+    return this.access.plan;
+  }
+
+  /** Freezes it as it is now. It stands still for some seconds. */
+  async save({ signal = never, onProgress = () => {} }: SaveRequest = {}): Promise<Checkpoint> {
+    const { access, paths } = this;
+    using _lock = holdCluster(access.cluster);
+    const state = access.cluster.read();
+    if (state?.phase !== "ready")
+      throw new KpiError("host", `cluster ${this.name} is not Ready`, { got: state?.phase ?? "unknown" });
+    return new Checkpoint(await makeCheckpoint({ access, state, paths, signal, onProgress }), paths);
+  }
+
+  /** Another one like it was when it was frozen: from the checkpoint it went on from, or the newest of its cluster. */
+  fork(request: ForkRequest = {}): Promise<RunningCluster> {
+    return (this.checkpoint ?? openCheckpoint(this.plan.cluster, this.paths)).fork(request);
+  }
+
+  /** Leaves it running when it is disposed of. */
+  keep(): this {
+    this.owned = false;
+    return this;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.owned) return;
+    await unmakeCluster(this.access.cluster, this.plan.host);
+    this.owned = false;
+  }
+}
+
+/** Opens a cluster or fork that runs already. */
+export async function openCluster(name: string, paths: KpiPaths = kpiPaths()): Promise<RunningCluster> {
+  const { access, state } = await openAccess(new ClusterDir(paths.state, name));
+  const stored = listCheckpoints(paths.cache).find(({ manifest }) => manifest.id === state.origin?.checkpoint);
+  const checkpoint = stored === undefined ? {} : { checkpoint: new Checkpoint(stored, paths) };
+  return new RunningCluster(access, paths, { ...checkpoint, owned: false });
+}
+
+/** `NAME-f1`, or the first number that nobody has. */
+function freeName(state: string, cluster: string): string {
+  const taken = new Set(clusterNames(state));
+  for (let number = 1; ; number += 1) if (!taken.has(`${cluster}-f${number}`)) return `${cluster}-f${number}`;
+}
