@@ -18,6 +18,7 @@ import {
   flag,
   host,
   json,
+  lab,
   parseHost,
   pickCluster,
   show,
@@ -34,6 +35,8 @@ async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
       paths: kpiPaths(),
       fresh,
       keep: flag(args, "keep"),
+      warm: flag(args, "warm"),
+      checkpoint: !flag(args, "no-checkpoint"),
       signal,
       listen: view.listen,
     });
@@ -48,7 +51,7 @@ async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
 async function remove(args: Arguments): Promise<number> {
   const paths = kpiPaths();
   const known = clusterNames(paths.state);
-  const name = args.positionals[0] ?? text(args, "cluster");
+  const name = args.positionals[0] ?? text(args, "lab") ?? text(args, "cluster");
   if (name === undefined && known.length === 0) {
     if (flag(args, "purge")) purgeCache(paths.cache);
     return show("nothing to remove");
@@ -78,6 +81,8 @@ function readHost(cluster: ClusterDir): Host {
   }
 }
 
+const noCheckpoint = { type: "boolean", help: "do not freeze it for forks once it is Ready" } as const;
+
 /** Commands that make, show and remove clusters. */
 export const clusterCommands: Readonly<Record<string, Command>> = {
   up: {
@@ -88,6 +93,8 @@ export const clusterCommands: Readonly<Record<string, Command>> = {
       host,
       fresh: { type: "boolean", help: "make it anew even if it runs unchanged" },
       keep: { type: "boolean", help: "leave a cluster that failed for a look" },
+      warm: { type: "boolean", help: "go on from a checkpoint of exactly this cluster, if there is one" },
+      "no-checkpoint": noCheckpoint,
       json: { type: "boolean", help: "one JSON event a line" },
     },
     run: (args) => makeUp(args, flag(args, "fresh")),
@@ -96,20 +103,25 @@ export const clusterCommands: Readonly<Record<string, Command>> = {
   down: {
     summary: "remove the cluster, its disks and its lab; the image stays",
     positionals: ["[CLUSTER]"],
-    options: { cluster, purge: { type: "boolean", help: "forget images and supplies as well" } },
+    options: { lab, cluster, purge: { type: "boolean", help: "forget images and supplies as well" } },
     run: remove,
   },
 
   rebuild: {
     summary: "remove the cluster and make it again: same plan, fresh machines",
     positionals: ["[SPEC]"],
-    options: { host, keep: { type: "boolean", help: "leave a cluster that failed for a look" }, json },
+    options: {
+      host,
+      keep: { type: "boolean", help: "leave a cluster that failed for a look" },
+      "no-checkpoint": noCheckpoint,
+      json,
+    },
     run: (args) => makeUp(args, true),
   },
 
   status: {
     summary: "what runs, and the commands to use it",
-    options: { cluster, json },
+    options: { lab, cluster, json },
     async run(args) {
       const status = await clusterStatus(pickCluster(args));
       return show(flag(args, "json") ? JSON.stringify(status, null, 2) : renderStatus(status));

@@ -40,6 +40,7 @@ export const host: Option = {
   help: "lab (default), or a libvirt URI such as qemu:///system",
 };
 export const cluster: Option = { type: "string", value: "NAME", help: "which cluster, when there are several" };
+export const lab: Option = { type: "string", value: "LAB", help: "which lab: a cluster's or a fork's (kpi labs)" };
 
 export const show = (text: string): number => {
   process.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
@@ -67,12 +68,30 @@ export function required(args: Arguments, index: number, what: string): string {
   return value;
 }
 
-/** The cluster meant: the named one, else the only one. */
+/**
+ * The cluster meant: the lab or cluster that is named, else the only one that is no fork, else the only one. `--lab` takes any lab
+ * that runs a cluster, forks too; `--cluster` what `kpi up` made, in a lab or on a host.
+ */
 export function pickCluster(args: Arguments): ClusterDir {
   const { state } = kpiPaths();
+  const [inLab, made] = [text(args, "lab"), text(args, "cluster")];
+  if (inLab !== undefined && made !== undefined)
+    throw new KpiError("spec", "--lab and --cluster name the same thing twice", { expected: "one of them" });
   const known = clusterNames(state);
-  const name = text(args, "cluster") ?? (known.length === 1 ? known[0] : undefined);
+  const own = known.filter((name) => !isFork(new ClusterDir(state, name)));
+  const name = inLab ?? made ?? (own.length === 1 ? own[0] : known.length === 1 ? known[0] : undefined);
+  if (made !== undefined && !own.includes(made) && known.includes(made))
+    throw new KpiError("spec", `${made} is a fork`, { expected: `--lab ${made}` });
   if (name !== undefined) return new ClusterDir(state, name);
   if (known.length === 0) throw new KpiError("host", "there is no cluster", { hint: "make one with: kpi up" });
-  throw new KpiError("spec", "which cluster?", { expected: `--cluster ${known.join(" | ")}` });
+  throw new KpiError("spec", "which cluster?", { expected: `--lab ${known.join(" | ")}` });
+}
+
+function isFork(cluster: ClusterDir): boolean {
+  try {
+    const known = cluster.read();
+    return known?.origin !== undefined && known.plan.cluster !== cluster.name; // `up --warm` has an origin as well
+  } catch {
+    return false; // a cluster that cannot be read can still be named and removed
+  }
 }

@@ -6,7 +6,7 @@ import { attach } from "../tools/exec.ts";
 import { writeWhole } from "../run/cluster.ts";
 import { openLab } from "../lab/lab.ts";
 import { pumpStdio } from "../tools/tunnel.ts";
-import { type Arguments, type Command, cluster, flag, pickCluster, required, show, text } from "./command.ts";
+import { type Arguments, type Command, cluster, flag, lab, pickCluster, required, show, text } from "./command.ts";
 
 async function inNode(args: Arguments): Promise<number> {
   const { access } = await openAccess(pickCluster(args));
@@ -40,8 +40,12 @@ async function nodeLogs(args: Arguments): Promise<number> {
 }
 
 async function useKubectl(args: Arguments): Promise<number> {
-  const { access } = await openAccess(pickCluster({ ...args, values: {} }));
-  return attach("kubectl", [...args.rest], { KUBECONFIG: access.kubeconfigPath });
+  const [option = "", name, ...rest] = args.rest;
+  const [which, value = name] = option.split("=", 2); // ours when it comes first; everything else is kubectl's
+  const named = (which === "--lab" || which === "--cluster") && value !== undefined;
+  const theirs = !named ? args.rest : option.includes("=") ? args.rest.slice(1) : rest;
+  const { access } = await openAccess(pickCluster({ ...args, values: named ? { [which.slice(2)]: value } : {} }));
+  return attach("kubectl", [...theirs], { KUBECONFIG: access.kubeconfigPath });
 }
 
 async function giveKubeconfig(args: Arguments): Promise<number> {
@@ -58,7 +62,7 @@ export const nodeCommands: Readonly<Record<string, Command>> = {
   ssh: {
     summary: "log in to a node, or run a command there",
     positionals: ["NODE"],
-    options: { cluster },
+    options: { lab, cluster },
     tail: "[-- COMMAND]",
     run: inNode,
   },
@@ -66,7 +70,7 @@ export const nodeCommands: Readonly<Record<string, Command>> = {
   console: {
     summary: "the serial console of a node (leave with Ctrl-])",
     positionals: ["NODE"],
-    options: { cluster },
+    options: { lab, cluster },
     async run(args) {
       const { access } = await openAccess(pickCluster(args));
       return attach("virsh", ["-c", access.uri, "console", access.node(required(args, 0, "NODE")).name]);
@@ -77,6 +81,7 @@ export const nodeCommands: Readonly<Record<string, Command>> = {
     summary: "the journal of k3s on a node",
     positionals: ["NODE"],
     options: {
+      lab,
       cluster,
       unit: { type: "string", value: "UNIT", help: "another unit, such as kpi-node or cloud-init" },
       follow: { type: "boolean", help: "go on as it grows" },
@@ -87,14 +92,15 @@ export const nodeCommands: Readonly<Record<string, Command>> = {
 
   kubeconfig: {
     summary: "print the kubeconfig, or write it 0600",
-    options: { cluster, out: { type: "string", value: "FILE", help: "write it there" } },
+    options: { lab, cluster, out: { type: "string", value: "FILE", help: "write it there" } },
     run: giveKubeconfig,
   },
 
   kubectl: {
     summary: "kubectl on the cluster",
+    more: "--lab LAB or --cluster NAME as the first argument says which one; all others are kubectl's.",
     options: {},
-    tail: "ARGS",
+    tail: "[--lab LAB] ARGS",
     passThrough: true,
     run: useKubectl,
   },

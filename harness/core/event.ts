@@ -10,6 +10,8 @@ export const stageNames = [
   "network",
   "install",
   "ready",
+  "checkpoint",
+  "warm",
   "idempotent",
   "destroy",
 ] as const;

@@ -10,9 +10,8 @@ import { Access } from "./access.ts";
 import { admit } from "./admission.ts";
 import { awaitAwake } from "./awake.ts";
 import { noteUse, readCheckpoint, refer, type StoredCheckpoint } from "./checkpoint-store.ts";
-import { ClusterDir, writeWhole } from "./cluster.ts";
+import { type ClusterDir, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
-import { holdCluster } from "./hold.ts";
 import { declare } from "./journal.ts";
 import { runId } from "./log.ts";
 
@@ -28,8 +27,8 @@ export interface Mark {
 export interface ForkOptions {
   readonly checkpoint: StoredCheckpoint;
   readonly paths: KpiPaths;
-  /** Name of the new lab. Must be free. */
-  readonly name: string;
+  /** Where the fork is remembered; its name is the new lab's. Held by the caller, and free. */
+  readonly cluster: ClusterDir;
   /** Why the checkpoint may not be used after all, as soon as it is known; looked at before anything in it runs. */
   readonly unfit?: Promise<string | undefined>;
   readonly signal: AbortSignal;
@@ -48,7 +47,8 @@ export interface Fork {
  * of them runs. When it fails or is aborted, what was made is unmade, its evidence kept, and the first error thrown.
  */
 export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
-  const { paths, name, signal } = options;
+  const { paths, cluster, signal } = options;
+  const { name } = cluster;
   const { dir, manifest } = options.checkpoint;
   const { plan } = manifest;
   const marks: Mark[] = [];
@@ -56,8 +56,6 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     marks.push({ what, at: Math.round(performance.now()) }); // since this process began
     options.onMark?.({ what, at: Math.round(performance.now()) });
   };
-  const cluster = new ClusterDir(paths.state, name);
-  using _lock = holdCluster(cluster);
   if (cluster.exists() || existsSync(cluster.labDir))
     throw new KpiError("spec", `there is a cluster or lab ${name} already`, { hint: `kpi down --lab ${name}` });
   using place = await admit(plan, paths, { name, signal, onQueued: (why) => mark(`waiting: ${why}`) });

@@ -50,11 +50,12 @@ export class Checkpoint {
   /** Goes on from here in a lab of its own. Throws when the checkpoint may not be used, or the fork does not become Ready. */
   async fork({ as, signal = never, onMark }: ForkRequest = {}): Promise<RunningCluster> {
     const { stored, paths } = this;
-    const name = as ?? freeName(paths.state, this.plan.cluster);
+    const cluster = new ClusterDir(paths.state, as ?? freeName(paths.state, this.plan.cluster));
+    using _lock = holdCluster(cluster);
     const unfit = this.unfit(this.plan, signal);
     unfit.catch(() => {}); // it is looked at later, unless the fork fails before
     const { access, marks } = await forkCheckpoint({
-      ...{ checkpoint: stored, paths, name, unfit, signal },
+      ...{ checkpoint: stored, paths, cluster, unfit, signal },
       ...(onMark === undefined ? {} : { onMark }),
     });
     return new RunningCluster(access, paths, { checkpoint: this, owned: true, marks });

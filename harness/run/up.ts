@@ -1,20 +1,25 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
-import type { Duration } from "../core/duration.ts";
-import { errorJson, exitCode, KpiError } from "../core/errors.ts";
+import { type Duration, formatDuration } from "../core/duration.ts";
+import { errorJson, exitCode, KpiError, renderError } from "../core/errors.ts";
+import type { Progress } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { planChanges } from "../report/plan.ts";
 import { type Access, openAccess } from "./access.ts";
+import { makeCheckpoint } from "./checkpoint.ts";
+import { checkpointSpace } from "./checkpoint-store.ts";
 import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { runStages } from "./engine.ts";
 import { collectEvidence } from "./evidence.ts";
+import { forkCheckpoint, type Mark } from "./fork.ts";
 import { holdCluster } from "./hold.ts";
 import { declare } from "./journal.ts";
 import { RunLog, type RunListener, runId } from "./log.ts";
+import { fittingCheckpoint } from "./running.ts";
 import { type Seen, upStages } from "./stages.ts";
 import { isHealthy } from "./watch.ts";
 
@@ -28,6 +33,10 @@ export interface UpOptions {
   readonly fresh: boolean;
   /** Leave a cluster that failed for a look. */
   readonly keep: boolean;
+  /** Go on from a checkpoint of exactly this cluster, where there is one that may be used. */
+  readonly warm: boolean;
+  /** Make a checkpoint of it once it is Ready, in a lab. */
+  readonly checkpoint: boolean;
   readonly signal: AbortSignal;
   readonly listen: RunListener;
 }
@@ -80,6 +89,13 @@ export async function up(options: UpOptions): Promise<UpResult> {
       log.emit({ type: "note", text: line });
   }
 
+  if (options.warm) {
+    const access = await warmStage(options, cluster, log, before);
+    if (access !== undefined) {
+      log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
+      return { record: log.record, access, unchanged: false };
+    }
+  }
   using intent = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
   const seen: Partial<Seen> = {};
   try {
@@ -90,17 +106,88 @@ export async function up(options: UpOptions): Promise<UpResult> {
     cluster.write({ ...state, phase: "making" });
     await runStages(plan.stages, upStages({ paths, plan, cluster, log }, seen), (body) => log.emit(body), signal);
     cluster.write({ ...state, phase: "ready", image: seen.image?.key ?? "" });
-    log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
     const access = seen.apply?.access;
     if (access === undefined) throw new Error("all stages passed, and apply gave nothing");
+    intent.settle(); // it is Ready, and stays whatever becomes of the checkpoint
+    if (options.checkpoint && plan.host.kind === "lab") {
+      seen.apply?.watching[Symbol.dispose](); // a node that stands still is not lost
+      await checkpointStage(options, access, log);
+    }
+    log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
     return { record: log.record, access, unchanged: false };
   } catch (error) {
+    if (cluster.read()?.phase === "ready") throw ended(error, log); // interrupted while the checkpoint was made
     throw await afterFailure(error, options, cluster, log, seen.apply?.access);
   } finally {
     seen.apply?.watching[Symbol.dispose]();
     keepConsoles(seen.apply?.access, log);
     intent.settle();
   }
+}
+
+/**
+ * Makes the checkpoint. The cluster is Ready without it: what goes wrong here is said in the record and the timeline, and fails
+ * nothing. Only an interrupt is passed on.
+ */
+async function checkpointStage({ paths, signal }: UpOptions, access: Access, log: RunLog): Promise<void> {
+  const stage = "checkpoint";
+  const began = performance.now();
+  const elapsed = () => (performance.now() - began) as Duration;
+  const skip = (why: string) => log.emit({ type: "stage-ended", stage, outcome: "skipped", elapsed: elapsed(), why });
+  log.emit({ type: "stage-started", stage });
+  try {
+    if (checkpointSpace() === 0) return skip("KPI_CHECKPOINT_SPACE is 0");
+    const state = access.cluster.read();
+    if (state === undefined) throw new Error("a Ready cluster without state");
+    const onProgress = (report: Progress) => log.emit({ type: "progress", stage, ...report });
+    const { manifest } = await makeCheckpoint({ access, state, paths, signal, onProgress });
+    const size = `${(manifest.size / 1e9).toFixed(1)} GB`;
+    const text = `${manifest.id}, ${size}; the nodes stood still ${formatDuration(manifest.pausedFor)}`;
+    log.emit({ type: "note", stage, text });
+    log.emit({ type: "stage-ended", stage, outcome: "passed", elapsed: elapsed() });
+  } catch (error) {
+    log.emit({
+      ...{ type: "stage-ended", stage, outcome: "failed", elapsed: elapsed(), error: errorJson(error) },
+      why: renderError(error).split("\n")[0] ?? "",
+    });
+    if (exitCode(error) === 130) throw error;
+  }
+}
+
+/** Tries to go on from a checkpoint. Undefined, with the reason in the record, when the cluster must be made the cold way. */
+async function warmStage(
+  { paths, plan, signal }: UpOptions,
+  cluster: ClusterDir,
+  log: RunLog,
+  before: ClusterState | undefined,
+): Promise<Access | undefined> {
+  const stage = "warm";
+  const began = performance.now();
+  const end = (outcome: "passed" | "skipped", why?: string) => {
+    const elapsed = (performance.now() - began) as Duration;
+    log.emit({ type: "stage-ended", stage, outcome, elapsed, ...(why === undefined ? {} : { why }) });
+  };
+  log.emit({ type: "stage-started", stage });
+  try {
+    const found = await fittingCheckpoint(plan, paths, signal);
+    if ("why" in found) return void end("skipped", `${found.why}; the cold path is taken`);
+    if (before !== undefined || existsSync(cluster.labDir))
+      await unmakeCluster(cluster, before?.plan.host ?? plan.host);
+    const onMark = ({ what }: Mark) => log.emit({ type: "note", stage, text: what });
+    const { access } = await forkCheckpoint({ checkpoint: found.stored, paths, cluster, signal, onMark });
+    end("passed");
+    return access;
+  } catch (error) {
+    if (exitCode(error) === 130 || !(error instanceof KpiError)) throw error;
+    return void end("skipped", `${error.what}; the cold path is taken`);
+  }
+}
+
+/** Closes the record of a run that ends with an error. */
+function ended(error: unknown, log: RunLog): unknown {
+  const outcome = exitCode(error) === 130 ? "interrupted" : "failed";
+  log.emit({ type: "run-ended", outcome, elapsed: log.elapsed as Duration, error: errorJson(error) });
+  return error;
 }
 
 /** What a person must know before a cluster is replaced: why, what differs, and which nodes go. */
