@@ -7,4 +7,9 @@ import { warmCommands } from "./warm.ts";
 export type { Command } from "./command.ts";
 
 /** Every command, in the order in which help lists them. */
-export const commands: Readonly<Record<string, Command>> = { ...clusterCommands, ...warmCommands, ...nodeCommands, ...machineCommands };
+export const commands: Readonly<Record<string, Command>> = {
+  ...clusterCommands,
+  ...warmCommands,
+  ...nodeCommands,
+  ...machineCommands,
+};

@@ -53,7 +53,9 @@ async function fork(args: Arguments): Promise<number> {
       const nodes = plan.nodes.map((node) => ({ name: node.name, address: node.address }));
       return show(JSON.stringify({ name, checkpoint: checkpoint.id, took, marks, uri: lab?.uri, nodes, use }, null, 2));
     }
-    return show(`${name} is Ready after ${formatDuration(took)}\n  ${use.kubectl}\n  ${use.ssh}\n  kpi down --lab ${name}`);
+    return show(
+      `${name} is Ready after ${formatDuration(took)}\n  ${use.kubectl}\n  ${use.ssh}\n  kpi down --lab ${name}`,
+    );
   });
 }
 

@@ -22,8 +22,7 @@ export function shortages(plan: Plan, free: Capacity): string[] {
 }
 
 /** What a cluster's machines take of the host's memory when they use all of theirs, in MiB. */
-export const memoryNeeded = (plan: Plan): number =>
-  plan.needs.memoryMiB + plan.nodes.length * overhead.perNodeMiB;
+export const memoryNeeded = (plan: Plan): number => plan.needs.memoryMiB + plan.nodes.length * overhead.perNodeMiB;
 
 function lack(what: string, needed: number, there: number, unit: string): string | undefined {
   if (there >= needed) return undefined;

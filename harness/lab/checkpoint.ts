@@ -157,9 +157,7 @@ export async function placeDisks(
   await mkdir(poolDir, { recursive: true, mode: 0o700 });
   await Promise.all([
     ...saved.pool.files.map((file) => linkOr(symlink, join(dir, "pool", file), join(poolDir, file))),
-    ...saved.domains.map(({ volume, disk }) =>
-      linkOr(symlink, join(dir, disk), join(poolDir, frozenName(volume, id))),
-    ),
+    ...saved.domains.map(({ volume, disk }) => linkOr(symlink, join(dir, disk), join(poolDir, frozenName(volume, id)))),
     ...saved.domains.map(({ volume }) => linkOr(copy, join(overlays, volume), join(poolDir, volume))),
   ]);
 }

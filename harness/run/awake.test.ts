@@ -15,7 +15,10 @@ test.each([
   [{ nodes: [], leases: [], away: "refused" }, "refused"],
   [{ nodes, leases: leases(99, 100), away: "" }, "a has not renewed its lease"],
   [{ nodes, leases: [], away: "" }, "a has not renewed its lease; b has not renewed its lease"],
-  [{ nodes: [node("a", "True"), node("b", "Unknown")], leases: leases(100, 100), away: "" }, "b is not Ready: stopped posting"],
+  [
+    { nodes: [node("a", "True"), node("b", "Unknown")], leases: leases(100, 100), away: "" },
+    "b is not Ready: stopped posting",
+  ],
   [{ nodes: [node("a", "True")], leases: leases(100, 100), away: "" }, "b is not Ready: it is not known"],
   [{ nodes, leases: leases(100, 101), away: "" }, undefined],
 ])("%# what is wanted", (life, wanted) => {

@@ -12,7 +12,11 @@ interface Life {
 }
 
 /** What is still wanted until every planned node is Ready and has given a sign of life since `since`; undefined when nothing is. Pure. */
-export function stillAsleep(names: readonly string[], { nodes, leases, away }: Life, since: number): string | undefined {
+export function stillAsleep(
+  names: readonly string[],
+  { nodes, leases, away }: Life,
+  since: number,
+): string | undefined {
   if (nodes.length === 0) return away === "" ? "the API has not answered" : away;
   const wanted = names.flatMap((name) => {
     const node = nodes.find((each) => each.name === name);

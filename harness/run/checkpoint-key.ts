@@ -51,7 +51,9 @@ export async function currentInputs(plan: Plan, paths: KpiPaths, signal: AbortSi
   return {
     plan: plan.digest,
     image: await imageKeyOf(plan, paths, supplies, signal),
-    ...Object.fromEntries(supplies.filter(({ name }) => name !== "packer").map((view) => [`supply ${view.name}`, contentOf(view)])),
+    ...Object.fromEntries(
+      supplies.filter(({ name }) => name !== "packer").map((view) => [`supply ${view.name}`, contentOf(view)]),
+    ),
     qemu: firstLine(qemu.stdout),
     libvirt: firstLine(libvirt.stdout),
     accelerator: accelerator.accelerator,
@@ -85,7 +87,8 @@ async function imageKeyOf(plan: Plan, { cache }: KpiPaths, supplies: readonly Su
 
 function codeDigest(): string {
   const files = code.flatMap((glob) => [...new Bun.Glob(glob).scanSync({ cwd: projectRoot, absolute: true })]).sort();
-  if (files.length < code.length) throw new KpiError("host", "the checkout of kpi is not whole", { got: files.join(", ") });
+  if (files.length < code.length)
+    throw new KpiError("host", "the checkout of kpi is not whole", { got: files.join(", ") });
   return digest(
     files
       .filter((file) => !file.endsWith(".test.ts"))

@@ -28,8 +28,7 @@ export async function labList(paths: KpiPaths): Promise<LabView[]> {
     findLabs(paths.state).map(async ({ name, dir, state }): Promise<LabView> => {
       const lab = await openLab(dir).catch(() => undefined);
       const known = remembered(new ClusterDir(paths.state, name));
-      const about =
-        known === undefined ? {} : { cluster: known.plan.cluster, phase: known.phase, since: known.since };
+      const about = known === undefined ? {} : { cluster: known.plan.cluster, phase: known.phase, since: known.since };
       const origin = known?.origin === undefined ? {} : { checkpoint: known.origin.checkpoint };
       if (lab === undefined) return { name, state, ...about, ...origin, residentMiB: 0, domains: {} };
       const domains = await until("libvirt", seconds(5), (signal) => new Libvirt(lab.uri).domains(signal)).catch(
