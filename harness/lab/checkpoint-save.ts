@@ -14,21 +14,23 @@ export interface SaveOptions {
   readonly pool: string;
   /** Pauses all machines, each at the moment that suits it. Whatever it does, they go on afterwards. */
   readonly pause: (machines: Machines) => Promise<void>;
-  /** After they go on; also when saving failed. */
-  readonly resumed: (machines: Machines) => Promise<void>;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
+}
+
+export interface SaveResult {
+  readonly saved: SavedLab;
+  /** Milliseconds for which the machines stood still. */
+  readonly pausedFor: number;
+  /** Milliseconds since 1970: when they went on. */
+  readonly resumedAt: number;
 }
 
 /**
  * Saves a lab's guests, all together, into a new directory: memory and root disks while they are paused, the rest linked.
  * However it ends, the guests go on. Throws a `host` error when a guest does not run.
  */
-export async function saveLab(
-  lab: RunningLab,
-  dir: string,
-  options: SaveOptions,
-): Promise<{ saved: SavedLab; pausedFor: number }> {
+export async function saveLab(lab: RunningLab, dir: string, options: SaveOptions): Promise<SaveResult> {
   if (isCovered(dir))
     throw new KpiError("host", "checkpoint: its directory would be hidden from the lab", {
       got: dir,
@@ -62,24 +64,25 @@ export async function saveLab(
 
   const awake = new Machines(lab.uri); // what was paused goes on, whatever was aborted
   let began = performance.now();
+  let resumedAt = 0;
   try {
     await options.pause(machines);
     began = performance.now();
     onProgress({ what: "saving memory and disks" });
-    await Promise.all(
-      domains.flatMap(({ name, memory, volume, disk, targets }) => [
-        machines.saveMemory(name, join(dir, memory), targets, minutes(3)),
-        copy(join(poolDir, volume), join(dir, disk)),
-      ]),
-    );
+    const saving = domains.flatMap(({ name, memory, volume, disk, targets }) => [
+      machines.saveMemory(name, join(dir, memory), targets, minutes(3)),
+      copy(join(poolDir, volume), join(dir, disk)),
+    ]);
+    await Promise.allSettled(saving); // none must still read when the machines go on
+    await Promise.all(saving);
   } finally {
-    await Promise.all(domains.map(({ name }) => awake.resume(name)));
-    await options.resumed(awake);
+    resumedAt = Date.now();
+    await Promise.all(domains.map(({ name }) => awake.goOn(name)));
   }
   const pausedFor = performance.now() - began;
   const saved = {
     domains: domains.map(({ targets: _, ...domain }) => domain),
     pool: { name: pool, xml: "pool.xml", files },
   };
-  return { saved, pausedFor };
+  return { saved, pausedFor, resumedAt };
 }

@@ -6,7 +6,6 @@ import type { OnProgress } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import { digestAll } from "../lab/checkpoint.ts";
 import { saveLab } from "../lab/checkpoint-save.ts";
-import type { Machines } from "../tools/libvirt-machine.ts";
 import type { Access } from "./access.ts";
 import { awaitAwake } from "./awake.ts";
 import { checkpointKey, currentInputs } from "./checkpoint-key.ts";
@@ -93,20 +92,15 @@ async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typ
   const { lab, plan } = access;
   if (lab === undefined) throw new Error("no lab");
   for (let attempt = 1; ; attempt += 1) {
-    let since = 0;
     onProgress({ what: "waiting for the moment before the nodes renew their leases" });
     const result = await saveLab(lab, dir, {
       pool: plan.image.pool,
       pause: (machines) => pauseBeforeRenewal(access, machines, signal),
-      resumed: async (machines) => {
-        await setClocks(access, machines);
-        since = Date.now();
-      },
       signal,
       onProgress,
     });
     try {
-      await awaitAwake(access, { since, deadline: awakeWithin, signal });
+      await awaitAwake(access, { since: result.resumedAt, deadline: awakeWithin, signal });
       return result;
     } catch (error) {
       if (!(error instanceof KpiError) || error.kind !== "deadline") throw error;
@@ -115,11 +109,6 @@ async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typ
       for (const part of readdirSync(dir)) rmSync(join(dir, part), { recursive: true, force: true });
     }
   }
-}
-
-/** Sets every node's clock, which stood still with it. */
-export async function setClocks(access: Access, machines: Machines): Promise<void> {
-  await Promise.all(access.plan.nodes.map(({ name }) => machines.setClock(name)));
 }
 
 /** What a fork needs to be spoken to: the cluster's keys, and its kubeconfig. */

@@ -90,12 +90,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     mark("memory is restored");
     await whole;
     const since = Date.now();
-    await Promise.all(
-      plan.nodes.map(async (node) => {
-        await machines.resume(node.name);
-        await machines.setClock(node.name);
-      }),
-    );
+    await Promise.all(plan.nodes.map((node) => machines.goOn(node.name)));
     mark("nodes run and have the time");
     await awaitAwake(access, { since, deadline: awakeLimit, signal: stop, onMark: mark });
     refer(dir, name, { pid: lab.pid, start: processStart(lab.pid) ?? 0, command: `lab ${name}` });

@@ -4,7 +4,6 @@ import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
 import { Machines } from "../tools/libvirt-machine.ts";
 import { openAccess } from "./access.ts";
-import { setClocks } from "./checkpoint.ts";
 import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
@@ -57,7 +56,7 @@ async function wake(cluster: ClusterDir): Promise<boolean> {
   if (opened === undefined) return false;
   const { access } = opened;
   const machines = new Machines(access.uri);
-  for (const { name, state } of await access.libvirt.domains()) if (state === "paused") await machines.resume(name);
-  await setClocks(access, machines);
+  const paused = (await access.libvirt.domains()).filter(({ state }) => state === "paused");
+  await Promise.all(paused.map(({ name }) => machines.goOn(name)));
   return true;
 }

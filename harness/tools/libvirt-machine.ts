@@ -22,9 +22,12 @@ export class Machines {
 
   /** Lets a machine go on that may be paused, or being saved. For it, no time has passed. */
   async resume(domain: string): Promise<void> {
-    await this.virsh(["domjobabort", domain], seconds(30), [0, 1]); // without a job it says so
     const { code, stderr } = await this.virsh(["resume", domain], seconds(60), [0, 1]);
     if (code === 0 || stderr.includes("already running")) return;
+    if (stderr.includes("cannot acquire state change lock")) {
+      await this.virsh(["domjobabort", domain], seconds(30), [0, 1]); // what was saving it is gone
+      return this.resume(domain);
+    }
     throw new KpiError("command", `libvirt does not let ${domain} go on`, { details: stderr.split("\n") });
   }
 
@@ -75,6 +78,12 @@ export class Machines {
     const { code, stderr } = await this.virsh(command, agentLimit, [0, 1]);
     if (code === 0 || stderr.includes("failed to set hardware clock")) return;
     throw new KpiError("command", `the clock of ${domain} cannot be set`, { details: stderr.split("\n") });
+  }
+
+  /** Lets a machine go on, and sets its clock, which stood still with it, before anything in it asks for the time. */
+  async goOn(domain: string): Promise<void> {
+    await this.resume(domain);
+    await this.setClock(domain);
   }
 
   private virsh(
