@@ -6,7 +6,7 @@ import { memoryNeeded } from "../core/capacity.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { isAlive, type Owner, thisOwner, tryLock } from "../tools/owner.ts";
-import { machineCapacity } from "./choice.ts";
+import { machineCapacity } from "./capacity.ts";
 
 /** A fork that wants to be made, or is being made. */
 export interface Ticket {

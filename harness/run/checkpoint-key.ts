@@ -76,13 +76,14 @@ async function imageKeyOf(plan: Plan, { cache }: KpiPaths, supplies: readonly Su
   const source = supplies.find(({ name }) => name === plan.image.source);
   const guest = source?.files["guest.qcow2"];
   if (source === undefined || guest === undefined) return "its source is not there";
-  const packer = supplies.find(({ name }) => name === "packer")?.files["packer"]?.path;
+  const packer = Bun.which("packer") ?? supplies.find(({ name }) => name === "packer")?.files["packer"]?.path;
+  if (packer === undefined) return "packer is not there";
   const image = await findImage({
     plan,
     cache,
     signal,
     source: { name: source.name, version: source.version, files: { "guest.qcow2": guest } },
-    ...(packer === undefined ? {} : { packer }),
+    packer,
   });
   return image?.key ?? "there is none";
 }

@@ -133,7 +133,8 @@ function takeSecrets(dir: string, cluster: ClusterDir): void {
 
 /** The same world as the original's: network, names, files served. */
 async function openLabFor({ checkpoint, paths }: ForkOptions, cluster: ClusterDir, signal: AbortSignal) {
-  const { network } = checkpoint.manifest.plan;
+  const { inputs, plan } = checkpoint.manifest;
+  const { network } = plan;
   mkdirSync(join(cluster.stateDir, "labs"), { recursive: true, mode: 0o700 });
   return startLab({
     name: cluster.name,
@@ -141,6 +142,7 @@ async function openLabFor({ checkpoint, paths }: ForkOptions, cluster: ClusterDi
     network: { name: network.name, cidr: network.cidr, gateway: network.gateway, dns: network.dns },
     names: Object.fromEntries(network.requiredNames.map((name) => [name, network.gateway])),
     files: {},
+    accelerator: inputs["accelerator"] === "kvm" ? "kvm" : "tcg",
     cacheDir: join(paths.cache, "libvirt"),
     signal,
   });
