@@ -10,6 +10,7 @@ export { notYet, until } from "./core/deadline.ts";
 export { milliseconds, minutes, seconds } from "./core/duration.ts";
 export { projectRoot } from "./core/paths.ts";
 export { openLab } from "./lab/lab.ts";
+export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
 export { run } from "./tools/exec.ts";
 
 /** A kpi of a test's own: state in a directory that goes with it, the machine's cache (or another one), called as a user calls it. */
@@ -26,16 +27,17 @@ export interface TestKpi extends AsyncDisposable {
 }
 
 /** Opens a kpi for a test. Disposing removes its clusters first, then its directory. */
-export function testKpi({ cache = kpiPaths().cache } = {}): TestKpi {
+export function testKpi({ cache = kpiPaths().cache, checkpoints = false } = {}): TestKpi {
   const dir = mkdtempSync(join(tmpdir(), "kpi-spec-"));
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
   mkdirSync(temporary);
   const command = join(projectRoot, "kpi");
+  const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
     timeout: minutes(30),
     ...options,
-    env: { KPI_STATE: state, KPI_CACHE: cache, TMPDIR: temporary, NO_COLOR: "1", ...options.env },
+    env: { KPI_STATE: state, KPI_CACHE: cache, TMPDIR: temporary, NO_COLOR: "1", ...room, ...options.env },
   });
   const any = Array.from({ length: 256 }, (_, code) => code);
   const kpi: TestKpi = {

@@ -1,12 +1,14 @@
+import { existsSync } from "node:fs";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { type KpiPaths, kpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
+import { tryLock } from "../tools/owner.ts";
 import { type Access, openAccess } from "./access.ts";
 import { checkpointKey, currentInputs, inputChanges } from "./checkpoint-key.ts";
 import { makeCheckpoint } from "./checkpoint.ts";
 import { listCheckpoints, type StoredCheckpoint } from "./checkpoint-store.ts";
-import { ClusterDir, clusterNames } from "./cluster.ts";
+import { ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { type Mark, forkCheckpoint, unusable } from "./fork.ts";
 import { holdCluster } from "./hold.ts";
@@ -50,8 +52,8 @@ export class Checkpoint {
   /** Goes on from here in a lab of its own. Throws when the checkpoint may not be used, or the fork does not become Ready. */
   async fork({ as, signal = never, onMark }: ForkRequest = {}): Promise<RunningCluster> {
     const { stored, paths } = this;
-    const cluster = new ClusterDir(paths.state, as ?? freeName(paths.state, this.plan.cluster));
-    using _lock = holdCluster(cluster);
+    using held = as === undefined ? holdFree(paths.state, this.plan.cluster) : hold(new ClusterDir(paths.state, as));
+    const { cluster } = held;
     const unfit = this.unfit(this.plan, signal);
     unfit.catch(() => {}); // it is looked at later, unless the fork fails before
     const { access, marks } = await forkCheckpoint({
@@ -156,8 +158,23 @@ export async function openCluster(name: string, paths: KpiPaths = kpiPaths()): P
   return new RunningCluster(access, paths, { ...checkpoint, owned: false });
 }
 
-/** `NAME-f1`, or the first number that nobody has. */
-function freeName(state: string, cluster: string): string {
-  const taken = new Set(clusterNames(state));
-  for (let number = 1; ; number += 1) if (!taken.has(`${cluster}-f${number}`)) return `${cluster}-f${number}`;
+interface Held extends Disposable {
+  readonly cluster: ClusterDir;
+}
+
+function hold(cluster: ClusterDir): Held {
+  const lock = holdCluster(cluster);
+  return { cluster, [Symbol.dispose]: () => lock[Symbol.dispose]() };
+}
+
+/** `NAME-f1`, or the first number that nobody has and nobody is about to take. */
+function holdFree(state: string, name: string): Held {
+  for (let number = 1; ; number += 1) {
+    const cluster = new ClusterDir(state, `${name}-f${number}`);
+    if (cluster.exists() || existsSync(cluster.labDir)) continue;
+    const lock = tryLock(cluster.lockPath);
+    if ("heldBy" in lock) continue;
+    if (!cluster.exists()) return { cluster, [Symbol.dispose]: () => lock.release() };
+    lock.release(); // made and let go between the look and the lock
+  }
 }
