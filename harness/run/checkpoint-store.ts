@@ -145,8 +145,8 @@ export function toEvict(candidates: readonly Candidate[], space: number): string
   return gone;
 }
 
-/** Makes room: removes what `toEvict` names, and unused ones that a newer one of the same key replaces. Returns what went. */
-export function evict(cache: string, space: number): StoredCheckpoint[] {
+/** Makes room: removes what `toEvict` names but `keep`, and unused ones that a newer one of the same key replaces. Returns what went. */
+export function evict(cache: string, space: number, keep?: string): StoredCheckpoint[] {
   const all = listCheckpoints(cache);
   const replaced = all.filter(({ manifest }, index) =>
     all.slice(0, index).some((newer) => newer.manifest.key === manifest.key),
@@ -156,7 +156,7 @@ export function evict(cache: string, space: number): StoredCheckpoint[] {
     id: manifest.id,
     size: manifest.size,
     lastUsed: Math.max(uses.last, Date.parse(manifest.madeAt)),
-    inUse: users(dir).length > 0,
+    inUse: manifest.id === keep || users(dir).length > 0,
   }));
   const ids = toEvict(candidates, space);
   return [...replaced, ...rest.filter(({ manifest }) => ids.includes(manifest.id))].filter(({ dir }) => drop(dir));

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -31,7 +31,7 @@ const attempts = 2;
 
 export interface CheckpointOptions {
   readonly access: Access;
-  readonly state: Pick<ClusterState, "spec" | "image">;
+  readonly state: Pick<ClusterState, "spec" | "image" | "run">;
   readonly paths: KpiPaths;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
@@ -61,7 +61,7 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
   try {
     const { saved, pausedFor } = await saveWell(options, dir);
     onProgress({ what: "reading back what was saved" });
-    keepSecrets(access, dir);
+    keepKnown(access, state.run, dir);
     const files = filesBelow(dir);
     const digests = await digestAll(dir, files, signal);
     const key = checkpointKey(inputs);
@@ -73,9 +73,15 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
       ...{ pausedFor: Math.round(pausedFor), size: diskUsage(dir), saved, digests },
     });
     signal.throwIfAborted();
+    const size = diskUsage(dir);
+    if (size > space)
+      throw new KpiError("host", "the checkpoint has no room", {
+        expected: `at most ${space} bytes, as KPI_CHECKPOINT_SPACE says`,
+        got: `${size} bytes`,
+      });
     const final = join(checkpointsDir(paths.cache), id);
     renameSync(dir, final);
-    for (const { manifest } of evict(paths.cache, space))
+    for (const { manifest } of evict(paths.cache, space, id))
       onProgress({ what: `checkpoint ${manifest.id} of cluster ${manifest.cluster} made room` });
     return readCheckpoint(final);
   } finally {
@@ -111,11 +117,13 @@ async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typ
   }
 }
 
-/** What a fork needs to be spoken to: the cluster's keys, and its kubeconfig. */
-function keepSecrets({ cluster, kubeconfigPath }: Access, dir: string): void {
+/** What a fork needs to be spoken to, the cluster's keys and kubeconfig, and what its run saw, which is true of forks as well. */
+function keepKnown({ cluster, kubeconfigPath }: Access, run: string, dir: string): void {
   mkdirSync(join(dir, "secrets"), { recursive: true, mode: 0o700 });
   const secrets = cluster.path("secrets", "token");
   for (const file of readdirSync(join(secrets, "..")))
     copyFileSync(join(secrets, "..", file), join(dir, "secrets", file));
   copyFileSync(kubeconfigPath, join(dir, "kubeconfig"));
+  const seen = join(cluster.runsDir, run, "seen.json");
+  if (existsSync(seen)) copyFileSync(seen, join(dir, "seen.json"));
 }

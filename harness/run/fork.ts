@@ -30,6 +30,8 @@ export interface ForkOptions {
   readonly paths: KpiPaths;
   /** Where the fork is remembered; its name is the new lab's. Held by the caller, and free. */
   readonly cluster: ClusterDir;
+  /** The run that it belongs to; one of its own unless said otherwise. */
+  readonly run?: string;
   /** Why the checkpoint may not be used after all, as soon as it is known; looked at before anything in it runs. */
   readonly unfit?: Promise<string | undefined>;
   readonly signal: AbortSignal;
@@ -62,7 +64,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
   using place = await admit(plan, paths, { name, signal, onQueued: (why) => mark(`waiting: ${why}`) });
   const ref = refer(dir, name);
   using intent = declare(paths.state, { kind: "cluster", cluster: name, host: plan.host });
-  const run = runId(name, new Date());
+  const run = options.run ?? runId(name, new Date());
   const working = new AbortController();
   const stop = AbortSignal.any([signal, working.signal]);
   let access: Access | undefined;
@@ -71,7 +73,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     const origin = { checkpoint: manifest.id, cluster: manifest.cluster };
     const state = { plan, spec: manifest.spec, run, image: manifest.image, since: new Date().toISOString(), origin };
     cluster.write({ ...state, phase: "making" });
-    takeSecrets(dir, cluster);
+    takeKnown(dir, cluster, run);
     const whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));
     whole.catch((error: unknown) => working.abort(error));
     const overlays = cluster.path("overlays", "none");
@@ -126,9 +128,12 @@ export function unusable({ dir, manifest }: StoredCheckpoint, why: string): KpiE
   });
 }
 
-function takeSecrets(dir: string, cluster: ClusterDir): void {
+/** The cluster's keys, and what its run saw. */
+function takeKnown(dir: string, cluster: ClusterDir, run: string): void {
   for (const file of readdirSync(join(dir, "secrets")))
     copyFileSync(join(dir, "secrets", file), cluster.path("secrets", file));
+  const seen = join(dir, "seen.json");
+  if (existsSync(seen)) writeWhole(join(cluster.runsDir, run, "seen.json"), readFileSync(seen, "utf8"));
 }
 
 /** The same world as the original's: network, names, files served. */

@@ -174,7 +174,7 @@ async function warmStage(
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
     const onMark = ({ what }: Mark) => log.emit({ type: "note", stage, text: what });
-    const { access } = await forkCheckpoint({ checkpoint: found.stored, paths, cluster, signal, onMark });
+    const { access } = await forkCheckpoint({ checkpoint: found.stored, paths, cluster, run: log.run, signal, onMark });
     end("passed");
     return access;
   } catch (error) {
