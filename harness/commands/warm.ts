@@ -79,7 +79,7 @@ export const warmCommands: Readonly<Record<string, Command>> = {
   },
   fork: {
     summary: "a cluster that goes on from the newest checkpoint, in seconds, in a lab of its own",
-    more: "Same nodes, addresses and keys as the original, in namespaces of its own. NAME is the original's.",
+    more: "Same nodes, addresses and keys as the original, in namespaces of its own. NAME is the original's, or the id of a checkpoint.",
     positionals: ["[NAME]"],
     options: { as: { type: "string", value: "LAB", help: "name of the lab (default: NAME-f1, -f2, ...)" }, json },
     run: fork,

@@ -38,8 +38,16 @@ const code = [
   "harness/run/lease-moment.ts",
 ];
 
-/** The inputs as they are now, for a plan. What cannot be told (no image, say) is an input of its own, which equals nothing. */
-export async function currentInputs(plan: Plan, paths: KpiPaths, signal: AbortSignal): Promise<CheckpointInputs> {
+/** The moment of a checkpoint that `up` makes: the cluster has just become Ready, and nobody has used it. */
+export const justReady = "just Ready";
+
+/** The inputs as they are now, for a plan and a moment of its cluster. What cannot be told (no image, say) is an input of its own, which equals nothing. */
+export async function currentInputs(
+  plan: Plan,
+  moment: string,
+  paths: KpiPaths,
+  signal: AbortSignal,
+): Promise<CheckpointInputs> {
   const options = { signal, env: { LC_ALL: "C" } };
   const { cache } = paths;
   const packer = Bun.which("packer") === null ? ["packer"] : []; // looking at a program of this machine means hashing it
@@ -51,6 +59,7 @@ export async function currentInputs(plan: Plan, paths: KpiPaths, signal: AbortSi
     loadLock().then((lock) => inspectSupplies({ lock, cache, names, signal })),
   ]);
   return {
+    moment,
     plan: plan.digest,
     image: await imageKeyOf(plan, paths, supplies, signal),
     ...Object.fromEntries(

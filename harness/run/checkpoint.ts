@@ -33,6 +33,8 @@ export interface CheckpointOptions {
   readonly access: Access;
   readonly state: Pick<ClusterState, "spec" | "image" | "run">;
   readonly paths: KpiPaths;
+  /** `justReady`; otherwise what tells this moment from any other of the same cluster. */
+  readonly moment: string;
   readonly signal: AbortSignal;
   readonly onProgress: OnProgress;
 }
@@ -42,7 +44,7 @@ export interface CheckpointOptions {
  * their clocks set afterwards. Until the last step, one rename, there is no checkpoint. Older ones go when room is short.
  */
 export async function makeCheckpoint(options: CheckpointOptions): Promise<StoredCheckpoint> {
-  const { access, state, paths, signal, onProgress } = options;
+  const { access, state, paths, moment, signal, onProgress } = options;
   const { lab, plan, cluster } = access;
   if (lab === undefined)
     throw new KpiError("host", "checkpoints are for labs only", { got: `cluster ${cluster.name} on ${access.uri}` });
@@ -53,7 +55,7 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
     });
   const began = performance.now();
   onProgress({ what: "waiting until all nodes are Ready" });
-  const inputs = await currentInputs(plan, paths, signal);
+  const inputs = await currentInputs(plan, moment, paths, signal);
   await awaitAwake(access, { since: 0, deadline: seconds(30), signal });
 
   const dir = stagingDir(paths.cache);

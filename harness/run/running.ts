@@ -5,7 +5,7 @@ import { type KpiPaths, kpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { tryLock } from "../tools/owner.ts";
 import { type Access, openAccess } from "./access.ts";
-import { checkpointKey, currentInputs, inputChanges } from "./checkpoint-key.ts";
+import { checkpointKey, currentInputs, inputChanges, justReady } from "./checkpoint-key.ts";
 import { makeCheckpoint } from "./checkpoint.ts";
 import { listCheckpoints, type StoredCheckpoint } from "./checkpoint-store.ts";
 import { ClusterDir } from "./cluster.ts";
@@ -45,7 +45,8 @@ export class Checkpoint {
 
   /** What has changed since it was made, so that it may not be used; undefined when nothing has. Its files are read when it is used. */
   async unfit(plan: Plan = this.plan, signal: AbortSignal = never): Promise<string | undefined> {
-    const changes = inputChanges(this.stored.manifest.inputs, await currentInputs(plan, this.paths, signal));
+    const { inputs } = this.stored.manifest;
+    const changes = inputChanges(inputs, await currentInputs(plan, inputs["moment"] ?? justReady, this.paths, signal));
     return changes.length === 0 ? undefined : changes.join("; ");
   }
 
@@ -64,11 +65,11 @@ export class Checkpoint {
   }
 }
 
-/** The newest checkpoint of a cluster. Throws a `host` error when there is none. */
+/** The newest checkpoint of a cluster, or the one of that id. Throws a `host` error when there is none. */
 export function openCheckpoint(cluster: string, paths: KpiPaths = kpiPaths()): Checkpoint {
   const bad: string[] = [];
   const all = listCheckpoints(paths.cache, (why) => bad.push(why));
-  const found = all.find(({ manifest }) => manifest.cluster === cluster);
+  const found = all.find(({ manifest }) => manifest.cluster === cluster || manifest.id === cluster);
   if (found !== undefined) return new Checkpoint(found, paths);
   throw new KpiError("host", `there is no checkpoint of cluster ${cluster}`, {
     details: bad,
@@ -84,7 +85,7 @@ export async function fittingCheckpoint(
 ): Promise<Checkpoint | { readonly why: string }> {
   const bad: string[] = [];
   const all = listCheckpoints(paths.cache, (why) => bad.push(why));
-  const inputs = await currentInputs(plan, paths, signal);
+  const inputs = await currentInputs(plan, justReady, paths, signal);
   const fit = all.find(({ manifest }) => manifest.key === checkpointKey(inputs));
   if (fit !== undefined) return new Checkpoint(fit, paths);
   const near = all.find(({ manifest }) => manifest.cluster === plan.cluster);
@@ -129,7 +130,8 @@ export class RunningCluster implements AsyncDisposable {
     const state = access.cluster.read();
     if (state?.phase !== "ready")
       throw new KpiError("host", `cluster ${this.name} is not Ready`, { got: state?.phase ?? "unknown" });
-    return new Checkpoint(await makeCheckpoint({ access, state, paths, signal, onProgress }), paths);
+    const moment = `as ${this.name} was at ${new Date().toISOString()}`; // other than when it had just become Ready
+    return new Checkpoint(await makeCheckpoint({ access, state, paths, moment, signal, onProgress }), paths);
   }
 
   /** Another one like it was when it was frozen: from the checkpoint it went on from, or the newest of its cluster. */

@@ -10,6 +10,7 @@ import type { RunRecord } from "../core/record.ts";
 import { planChanges } from "../report/plan.ts";
 import { type Access, openAccess } from "./access.ts";
 import { makeCheckpoint } from "./checkpoint.ts";
+import { justReady } from "./checkpoint-key.ts";
 import { checkpointSpace } from "./checkpoint-store.ts";
 import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
@@ -140,7 +141,7 @@ async function checkpointStage({ paths, signal }: UpOptions, access: Access, log
     const state = access.cluster.read();
     if (state === undefined) throw new Error("a Ready cluster without state");
     const onProgress = (report: Progress) => log.emit({ type: "progress", stage, ...report });
-    const { manifest } = await makeCheckpoint({ access, state, paths, signal, onProgress });
+    const { manifest } = await makeCheckpoint({ access, state, paths, moment: justReady, signal, onProgress });
     const size = `${(manifest.size / 1e9).toFixed(1)} GB`;
     const text = `${manifest.id}, ${size}; the nodes stood still ${formatDuration(manifest.pausedFor)}`;
     log.emit({ type: "note", stage, text });
