@@ -1,27 +1,22 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
-import { type Duration, formatDuration } from "../core/duration.ts";
-import { errorJson, exitCode, KpiError, renderError } from "../core/errors.ts";
-import type { Progress } from "../core/event.ts";
+import type { Duration } from "../core/duration.ts";
+import { errorJson, exitCode, KpiError } from "../core/errors.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { planChanges } from "../report/plan.ts";
 import { type Access, openAccess } from "./access.ts";
-import { makeCheckpoint } from "./checkpoint.ts";
-import { justReady } from "./checkpoint-key.ts";
-import { checkpointSpace } from "./checkpoint-store.ts";
 import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { runStages } from "./engine.ts";
 import { collectEvidence } from "./evidence.ts";
-import { forkCheckpoint, type Mark } from "./fork.ts";
 import { holdCluster } from "./hold.ts";
 import { declare } from "./journal.ts";
 import { RunLog, type RunListener, runId } from "./log.ts";
-import { fittingCheckpoint } from "./running.ts";
 import { type Seen, upStages } from "./stages.ts";
+import { checkpointStage, warmStage } from "./up-warm.ts";
 import { isHealthy } from "./watch.ts";
 
 export interface UpOptions {
@@ -123,64 +118,6 @@ export async function up(options: UpOptions): Promise<UpResult> {
     seen.apply?.watching[Symbol.dispose]();
     keepConsoles(seen.apply?.access, log);
     intent.settle();
-  }
-}
-
-/**
- * Makes the checkpoint. The cluster is Ready without it: what goes wrong here is said in the record and the timeline, and fails
- * nothing. Only an interrupt is passed on.
- */
-async function checkpointStage({ paths, signal }: UpOptions, access: Access, log: RunLog): Promise<void> {
-  const stage = "checkpoint";
-  const began = performance.now();
-  const elapsed = () => (performance.now() - began) as Duration;
-  const skip = (why: string) => log.emit({ type: "stage-ended", stage, outcome: "skipped", elapsed: elapsed(), why });
-  log.emit({ type: "stage-started", stage });
-  try {
-    if (checkpointSpace() === 0) return skip("KPI_CHECKPOINT_SPACE is 0");
-    const state = access.cluster.read();
-    if (state === undefined) throw new Error("a Ready cluster without state");
-    const onProgress = (report: Progress) => log.emit({ type: "progress", stage, ...report });
-    const { manifest } = await makeCheckpoint({ access, state, paths, moment: justReady, signal, onProgress });
-    const size = `${(manifest.size / 1e9).toFixed(1)} GB`;
-    const text = `${manifest.id}, ${size}; the nodes stood still ${formatDuration(manifest.pausedFor)}`;
-    log.emit({ type: "note", stage, text });
-    log.emit({ type: "stage-ended", stage, outcome: "passed", elapsed: elapsed() });
-  } catch (error) {
-    log.emit({
-      ...{ type: "stage-ended", stage, outcome: "failed", elapsed: elapsed(), error: errorJson(error) },
-      why: renderError(error).split("\n")[0] ?? "",
-    });
-    if (exitCode(error) === 130) throw error;
-  }
-}
-
-/** Tries to go on from a checkpoint. Undefined, with the reason in the record, when the cluster must be made the cold way. */
-async function warmStage(
-  { paths, plan, signal }: UpOptions,
-  cluster: ClusterDir,
-  log: RunLog,
-  before: ClusterState | undefined,
-): Promise<Access | undefined> {
-  const stage = "warm";
-  const began = performance.now();
-  const end = (outcome: "passed" | "skipped", why?: string) => {
-    const elapsed = (performance.now() - began) as Duration;
-    log.emit({ type: "stage-ended", stage, outcome, elapsed, ...(why === undefined ? {} : { why }) });
-  };
-  log.emit({ type: "stage-started", stage });
-  try {
-    const found = await fittingCheckpoint(plan, paths, signal);
-    if ("why" in found) return void end("skipped", `${found.why}; the cold path is taken`);
-    if (before !== undefined || existsSync(cluster.labDir))
-      await unmakeCluster(cluster, before?.plan.host ?? plan.host);
-    const onMark = ({ what }: Mark) => log.emit({ type: "note", stage, text: what });
-    const { access } = await forkCheckpoint({ checkpoint: found.stored, paths, cluster, run: log.run, signal, onMark });
-    end("passed");
-    return access;
-  } catch (error) {
-    if (exitCode(error) === 130 || !(error instanceof KpiError)) throw error;
-    return void end("skipped", `${error.what}; the cold path is taken`);
   }
 }
 
