@@ -41,6 +41,7 @@ async function fork(args: Arguments): Promise<number> {
     const checkpoint = openCheckpoint(checkpointed(args));
     const cluster = await checkpoint.fork({
       signal,
+      began: 0, // what starting this program took counts
       ...(as === undefined ? {} : { as }),
       onMark: ({ what, at }) => toPeople(`${formatDuration(at).padStart(6)} ${what}`),
     });

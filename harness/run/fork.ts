@@ -19,7 +19,7 @@ import { runId } from "./log.ts";
 /** A fork that is not awake by then is discarded. */
 const awakeLimit = seconds(60);
 
-/** Something a fork has come to, in milliseconds since its command began. */
+/** Something a fork has come to, in milliseconds since it began. */
 export interface Mark {
   readonly what: string;
   readonly at: number;
@@ -35,6 +35,8 @@ export interface ForkOptions {
   /** Why the checkpoint may not be used after all, as soon as it is known; looked at before anything in it runs. */
   readonly unfit?: Promise<string | undefined>;
   readonly signal: AbortSignal;
+  /** When it began, by performance.now(): now, unless a command counts from its own start, which is 0. */
+  readonly began?: number;
   readonly onMark?: (mark: Mark) => void;
 }
 
@@ -50,14 +52,15 @@ export interface Fork {
  * of them runs. When it fails or is aborted, what was made is unmade, its evidence kept, and the first error thrown.
  */
 export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
-  const { paths, cluster, signal } = options;
+  const { paths, cluster, signal, began = performance.now() } = options;
   const { name } = cluster;
   const { dir, manifest } = options.checkpoint;
   const { plan } = manifest;
   const marks: Mark[] = [];
   const mark = (what: string) => {
-    marks.push({ what, at: Math.round(performance.now()) }); // since this process began
-    options.onMark?.({ what, at: Math.round(performance.now()) });
+    const reached = { what, at: Math.round(performance.now() - began) };
+    marks.push(reached);
+    options.onMark?.(reached);
   };
   if (cluster.exists() || existsSync(cluster.labDir))
     throw new KpiError("spec", `there is a cluster or lab ${name} already`, { hint: `kpi down --lab ${name}` });

@@ -17,6 +17,8 @@ export interface ForkRequest {
   /** Name of the new lab; the cluster's with a number that is free unless said otherwise. */
   readonly as?: string;
   readonly signal?: AbortSignal;
+  /** When it began, by performance.now(), if not now. */
+  readonly began?: number;
   /** Told what the fork has come to, as it comes. */
   readonly onMark?: (mark: Mark) => void;
 }
@@ -51,14 +53,14 @@ export class Checkpoint {
   }
 
   /** Goes on from here in a lab of its own. Throws when the checkpoint may not be used, or the fork does not become Ready. */
-  async fork({ as, signal = never, onMark }: ForkRequest = {}): Promise<RunningCluster> {
+  async fork({ as, signal = never, began = performance.now(), onMark }: ForkRequest = {}): Promise<RunningCluster> {
     const { stored, paths } = this;
     using held = as === undefined ? holdFree(paths.state, this.plan.cluster) : hold(new ClusterDir(paths.state, as));
     const { cluster } = held;
     const unfit = this.unfit(this.plan, signal);
     unfit.catch(() => {}); // it is looked at later, unless the fork fails before
     const { access, marks } = await forkCheckpoint({
-      ...{ checkpoint: stored, paths, cluster, unfit, signal },
+      ...{ checkpoint: stored, paths, cluster, unfit, signal, began },
       ...(onMark === undefined ? {} : { onMark }),
     });
     return new RunningCluster(access, paths, { checkpoint: this, owned: true, marks });
