@@ -45,10 +45,11 @@ export async function restorePaused(
   signal: AbortSignal,
 ): Promise<Machines> {
   const machines = new Machines(lab.uri, signal);
+  const opening = machines.openPool(saved.pool.name, join(dir, saved.pool.xml)); // some disks are named by their pool
   const restore = async ({ xml, memory }: SavedDomain) => {
-    await machines.define(join(dir, xml));
+    await Promise.all([machines.define(join(dir, xml)), opening]);
     await machines.restorePaused(join(dir, memory), minutes(2));
   };
-  await Promise.all([machines.openPool(saved.pool.name, join(dir, saved.pool.xml)), ...saved.domains.map(restore)]);
+  await Promise.all(saved.domains.map(restore));
   return machines;
 }
