@@ -68,6 +68,9 @@ beforeAll(async () => {
     await shared.succeed(["down", "kpi"]);
   }
   await run("cp", ["-al", shared.cache, kpi.cache]);
+  const newest = manifest().manifest.id;
+  for (const id of readdirSync(join(kpi.cache, "checkpoints")))
+    if (id !== newest) rmSync(join(kpi.cache, "checkpoints", id), { recursive: true });
 });
 
 describe("a fork", () => {
@@ -172,7 +175,7 @@ describe("a checkpoint is not used, and why is said", () => {
     const { dir: at, manifest: known } = manifest();
     const path = known.saved.domains[1]?.memory ?? "";
     renameSync(join(at, path), join(at, `${path}.away`));
-    expect(await refused()).toMatch(new RegExp(`is not used: ${path} is missing|cannot stat|No such file`));
+    expect(await refused()).toContain(`is not used: ${path} is missing`);
     renameSync(join(at, `${path}.away`), join(at, path));
   });
 

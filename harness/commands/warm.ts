@@ -38,7 +38,7 @@ async function save(args: Arguments): Promise<number> {
 async function fork(args: Arguments): Promise<number> {
   return interruptible(async (signal) => {
     const as = text(args, "as");
-    const checkpoint = openCheckpoint(checkpointed(args));
+    const checkpoint = openCheckpoint(checkpointed(args), kpiPaths(), toPeople);
     const cluster = await checkpoint.fork({
       signal,
       began: 0, // what starting this program took counts

@@ -70,14 +70,14 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
   const run = options.run ?? runId(name, new Date());
   const working = new AbortController();
   const stop = AbortSignal.any([signal, working.signal]);
-  let access: Access | undefined;
+  let whole: Promise<void> | undefined;
   try {
     readCheckpoint(dir); // it was there when it was chosen; from here on it stays
     const origin = { checkpoint: manifest.id, cluster: manifest.cluster };
     const state = { plan, spec: manifest.spec, run, image: manifest.image, since: new Date().toISOString(), origin };
     cluster.write({ ...state, phase: "making" });
     takeKnown(dir, cluster, run);
-    const whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));
+    whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));
     whole.catch((error: unknown) => working.abort(error));
     const overlays = cluster.path("overlays", "none");
     const into = join(overlays, "..");
@@ -86,7 +86,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
       makeOverlays(manifest.saved, manifest.id, into, "/var/lib/libvirt/images"),
     ]);
     mark("lab is up");
-    access = new Access(cluster, plan, lab);
+    const access = new Access(cluster, plan, lab);
     access.keepKubeconfig(readFileSync(join(dir, "kubeconfig"), "utf8"));
     access.writeSshConfig();
     await placeDisks(lab, dir, manifest.id, manifest.saved, into);
@@ -103,7 +103,13 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     cluster.write({ ...state, phase: "ready" });
     mark("Ready");
     return { access, marks };
-  } catch (error) {
+  } catch (first) {
+    // What is wrong with the checkpoint explains best why a restore failed.
+    const error =
+      (await (signal.aborted ? undefined : whole)?.then(
+        () => first,
+        (reason: unknown) => reason,
+      )) ?? first;
     const evidence = exitCode(error) === 130 ? [] : keepEvidence(cluster, run, error, marks);
     await unmakeCluster(cluster, plan.host).catch(() => {}); // the first error is the one that counts; reap tries again
     throw error instanceof KpiError ? error.with({ evidence }) : error;

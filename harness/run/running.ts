@@ -59,18 +59,29 @@ export class Checkpoint {
     const { cluster } = held;
     const unfit = this.unfit(this.plan, signal);
     unfit.catch(() => {}); // it is looked at later, unless the fork fails before
-    const { access, marks } = await forkCheckpoint({
-      ...{ checkpoint: stored, paths, cluster, unfit, signal, began },
-      ...(onMark === undefined ? {} : { onMark }),
-    });
-    return new RunningCluster(access, paths, { checkpoint: this, owned: true, marks });
+    try {
+      const { access, marks } = await forkCheckpoint({
+        ...{ checkpoint: stored, paths, cluster, unfit, signal, began },
+        ...(onMark === undefined ? {} : { onMark }),
+      });
+      return new RunningCluster(access, paths, { checkpoint: this, owned: true, marks });
+    } finally {
+      await unfit.catch(() => {}); // programs that it has started end before this does
+    }
   }
 }
 
-/** The newest checkpoint of a cluster, or the one of that id. Throws a `host` error when there is none. */
-export function openCheckpoint(cluster: string, paths: KpiPaths = kpiPaths()): Checkpoint {
+/** The newest checkpoint of a cluster, or the one of that id; `onBad` hears of those that cannot be believed. Throws a `host` error when there is none. */
+export function openCheckpoint(
+  cluster: string,
+  paths: KpiPaths = kpiPaths(),
+  onBad: (why: string) => void = () => {},
+): Checkpoint {
   const bad: string[] = [];
-  const all = listCheckpoints(paths.cache, (why) => bad.push(why));
+  const all = listCheckpoints(paths.cache, (why) => {
+    bad.push(why);
+    onBad(why);
+  });
   const found = all.find(({ manifest }) => manifest.cluster === cluster || manifest.id === cluster);
   if (found !== undefined) return new Checkpoint(found, paths);
   throw new KpiError("host", `there is no checkpoint of cluster ${cluster}`, {
