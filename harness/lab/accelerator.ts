@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
+import { counterKhz, hasConstantCounter, withCounter } from "./tsc.ts";
 
 /** How guests run on this machine. */
 export interface Accelerator {
@@ -13,6 +14,11 @@ export interface Accelerator {
   readonly proof: string;
   /** The CPU that guests get: `host` under KVM (libvirt: host-passthrough), a model that emulates fast under TCG. */
   readonly cpuModel: string;
+  /**
+   * Frequency of the time stamp counter in kHz, which QEMU hands through to emulated guests. A guest that measures it by itself
+   * while this machine is busy can be wrong by a factor, and so is its clock. Absent under KVM and where it is not constant.
+   */
+  readonly tscKhz?: number;
 }
 
 /**
@@ -75,8 +81,8 @@ async function probe(dir: string, signal?: AbortSignal): Promise<Accelerator> {
       refused === undefined ? await boot("kvm", "host", image, signal) : `/dev/kvm cannot be opened (${refused})`;
     if (kvm === true)
       return { accelerator: "kvm", proof: "a 64-bit boot sector ran under KVM with the host's CPU", cpuModel: "host" };
-    const tcg = await boot("tcg", "qemu64", image, signal);
-    if (tcg === true) return { accelerator: "tcg", proof: `no KVM: ${kvm}`, cpuModel: "qemu64" };
+    const { result: tcg, ...counter } = await timed(() => boot("tcg", "qemu64", image, signal));
+    if (tcg === true) return { accelerator: "tcg", proof: `no KVM: ${kvm}`, cpuModel: "qemu64", ...counter };
     throw new KpiError("host", "QEMU boots nothing on this machine", {
       details: [`kvm: ${kvm}`, `tcg: ${tcg}`],
       hint: "reinstall qemu-system-x86",
@@ -84,6 +90,16 @@ async function probe(dir: string, signal?: AbortSignal): Promise<Accelerator> {
   } finally {
     await rm(image, { force: true });
   }
+}
+
+/** Measures the counter over some work that takes a while anyway. */
+async function timed<T>(work: () => Promise<T>): Promise<{ result: T; tscKhz?: number }> {
+  if (!hasConstantCounter()) return { result: await work() };
+  return withCounter(async (now) => {
+    const before = now();
+    const result = await work();
+    return { result, tscKhz: counterKhz(before, now()) };
+  });
 }
 
 /** True, or why it did not. A crash of QEMU (it aborts on CPUs that KVM cannot give it) must leave no core file behind. */
@@ -154,7 +170,7 @@ async function machineKey(signal?: AbortSignal): Promise<string> {
     () => "kvm",
     (error: NodeJS.ErrnoException) => `kvm ${error.code}`,
   );
-  return [qemu.stdout.split("\n")[0], release(), cpus()[0]?.model, bootId.trim(), device, process.getuid?.()].join(
-    " | ",
-  );
+  const answers = "answers with a counter's frequency";
+  const user = process.getuid?.();
+  return [qemu.stdout.split("\n")[0], release(), cpus()[0]?.model, bootId.trim(), device, user, answers].join(" | ");
 }

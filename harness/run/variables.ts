@@ -36,7 +36,7 @@ export function terraformVariables({ access, image, accelerator, supplies }: Var
         ? { name: plan.image.pool }
         : { name: plan.image.pool, path: `${lab.poolDir.inside}/${plan.image.pool}` },
     image: { path: image },
-    boot: plan.image.boot === "direct" ? directBoot(supplies, plan.image.source) : null,
+    boot: plan.image.boot === "direct" ? directBoot(supplies, plan.image.source, accelerator) : null,
     domain: {
       type: accelerator.accelerator === "kvm" ? "kvm" : "qemu",
       cpu_model: accelerator.accelerator === "kvm" ? null : accelerator.cpuModel,
@@ -72,14 +72,19 @@ export function terraformVariables({ access, image, accelerator, supplies }: Var
 }
 
 /** Kernel, initrd and command line of a source image that knows how to be booted directly. */
-function directBoot(supplies: Readonly<Record<string, ResolvedSupply>>, source: string) {
+function directBoot(
+  supplies: Readonly<Record<string, ResolvedSupply>>,
+  source: string,
+  { tscKhz }: Pick<Accelerator, "tscKhz">,
+) {
   const cmdline = readFileSync(supplyFile(supplies, source, "cmdline").path, "utf8").trim();
+  const counter = tscKhz === undefined ? [] : [`tsc_early_khz=${tscKhz}`];
   return {
     kernel: supplyFile(supplies, source, "vmlinux").path,
     initrd: supplyFile(supplies, source, "initrd.img").path,
     // QEMU 10.0 aborts now and then ("iotlb_to_section") when device memory is remapped while a second emulated CPU runs;
     // node.sh wakes the others when the drivers have settled.
-    cmdline: `root=/dev/vda1 console=ttyS0 maxcpus=1 ${cmdline}`,
+    cmdline: ["root=/dev/vda1 console=ttyS0 maxcpus=1", ...counter, cmdline].join(" "),
   };
 }
 
