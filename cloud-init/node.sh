@@ -257,15 +257,26 @@ credential() {
   esac
 }
 
+# Sets where the API is and what this node shows to it. A server's kubeconfig says it; an agent has its kubelet's files.
+api_access() {
+  local kubeconfig=$root/etc/rancher/k3s/k3s.yaml agent=$root/var/lib/rancher/k3s/agent
+  if if_server; then
+    [[ -r $kubeconfig ]] && url=$(sed -n 's/^ *server: *//p' "$kubeconfig") && ca=$(credential "$kubeconfig" certificate-authority) &&
+      cert=$(credential "$kubeconfig" client-certificate) && key=$(credential "$kubeconfig" client-key)
+  else
+    ca=$agent/server-ca.crt cert=$agent/client-kubelet.crt key=$agent/client-kubelet.key
+    url=$(sed -n 's/^"\{0,1\}server"\{0,1\}: "\{0,1\}\([^"]*\).*/\1/p' "$config")
+    [[ -r $ca && -r $cert && -r $key && -n $url ]]
+  fi
+}
+
 # The API is asked once and then tells by itself: one open watch costs less than a kubectl of 100 MB every second.
 await_ready() {
   step=ready
-  local kubeconfig=$root/etc/rancher/k3s/k3s.yaml url ca cert key events watch left
-  if_server || kubeconfig=$root/var/lib/rancher/k3s/agent/kubelet.kubeconfig
+  local url ca cert key events watch left
   SECONDS=0
   while left=$((START_SECONDS - SECONDS)) && ((left > 0)); do
-    if [[ -r $kubeconfig ]] && url=$(sed -n 's/^ *server: *//p' "$kubeconfig") && ca=$(credential "$kubeconfig" certificate-authority) &&
-      cert=$(credential "$kubeconfig" client-certificate) && key=$(credential "$kubeconfig" client-key); then
+    if api_access; then
       exec {events}< <(exec curl -fsN --max-time "$left" --cacert "$ca" --cert "$cert" --key "$key" \
         "$url/api/v1/nodes?watch=1&fieldSelector=metadata.name%3D$NODE" 2>/dev/null)
       watch=$!
