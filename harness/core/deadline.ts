@@ -69,6 +69,12 @@ function pause(duration: Duration, signal: AbortSignal): Promise<void> {
   return promise.finally(() => clearTimeout(timer));
 }
 
+/** Lets time pass that is itself the point: how long a fault stays, when the next one is due. Never for waiting on a condition. Rejects with the abort's reason. */
+export async function elapse(duration: Duration, signal: AbortSignal): Promise<void> {
+  await pause(duration, signal);
+  signal.throwIfAborted();
+}
+
 /** Waits for `work` unless `signal` aborts first; then its reason is thrown and the work's outcome is ignored. */
 export async function orAborted<T>(signal: AbortSignal, work: T | Promise<T>): Promise<T> {
   if (work instanceof Promise) work.catch(() => {}); // nobody else listens when the signal is aborted already

@@ -30,6 +30,8 @@ export interface NodeState {
   readonly kubeletVersion: string;
   readonly podCidr: string;
   readonly machineId: string;
+  /** Another one after each boot, as /proc/sys/kernel/random/boot_id says it. */
+  readonly bootId: string;
   readonly osImage: string;
   readonly kernel: string;
   readonly runtime: string;
@@ -49,6 +51,7 @@ export function nodeState(node: ApiNode): NodeState {
     kubeletVersion: info["kubeletVersion"] ?? "",
     podCidr: node.spec?.podCIDR ?? "",
     machineId: info["machineID"] ?? "",
+    bootId: info["bootID"] ?? "",
     osImage: info["osImage"] ?? "",
     kernel: info["kernelVersion"] ?? "",
     runtime: info["containerRuntimeVersion"] ?? "",

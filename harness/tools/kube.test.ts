@@ -32,7 +32,7 @@ const node = (name: string, ready: boolean, message = "container runtime is down
   status: {
     conditions: [{ type: "Ready", status: ready ? "True" : "False", message }],
     addresses: [{ type: "InternalIP", address: "192.168.122.10" }],
-    nodeInfo: { kubeletVersion: "v1.34.3+k3s1", machineID: "abc" },
+    nodeInfo: { kubeletVersion: "v1.34.3+k3s1", machineID: "abc", bootID: "def" },
   },
 });
 
@@ -156,6 +156,7 @@ test("lists nodes with our certificate, answers 401 without", async () => {
       internalIp: "192.168.122.10",
       kubeletVersion: "v1.34.3+k3s1",
       machineId: "abc",
+      bootId: "def",
     },
   ]);
   expect((await kube().request("/metrics")).status).toBe(403);

@@ -57,6 +57,8 @@ export interface Kube {
   watchLeases(onChange: (leases: readonly LeaseState[]) => void, options?: WatchOptions): Promise<never>;
   /** Resolves when all of them are Ready, told by a watch; the API may be absent at first. */
   waitForNodes(names: readonly string[], options: WaitOptions): Promise<NodeState[]>;
+  /** Resolves with a node when `missing` has nothing more to say about it; it says what is still wanted. The API may be away meanwhile. */
+  waitForNode(name: string, missing: (node: NodeState) => string | undefined, options: WaitOptions): Promise<NodeState>;
   /** Resolves when `missing` has nothing more to say about the namespace's pods; it says what is still wanted. */
   waitForPods(
     namespace: string,
@@ -124,6 +126,20 @@ class Client implements Kube {
     const missing = (nodes: readonly ApiNode[]) => nodesMissing(names, nodes.map(nodeState));
     const nodes = await waitForList(this.api, "/api/v1/nodes", "not all nodes became ready", missing, options);
     return nodes.map(nodeState);
+  }
+
+  async waitForNode(
+    name: string,
+    missing: (node: NodeState) => string | undefined,
+    options: WaitOptions,
+  ): Promise<NodeState> {
+    const find = (nodes: readonly ApiNode[]) => nodes.map(nodeState).find((node) => node.name === name);
+    const look = (nodes: readonly ApiNode[]) => {
+      const node = find(nodes);
+      return node === undefined ? "it is not there" : missing(node);
+    };
+    const nodes = await waitForList(this.api, "/api/v1/nodes", `node ${name} is not as wanted`, look, options);
+    return find(nodes) as NodeState;
   }
 
   async waitForPods(

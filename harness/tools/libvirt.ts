@@ -35,6 +35,47 @@ export class Libvirt {
     return (await this.virsh(["dumpxml", domain], signal)).stdout;
   }
 
+  /** Switches a domain on. */
+  async start(domain: string, signal?: AbortSignal): Promise<void> {
+    await this.virsh(["start", domain], signal);
+  }
+
+  /** Takes a domain's power away: nothing in the guest hears of it. Its definition and disks stay. */
+  async powerOff(domain: string, signal?: AbortSignal): Promise<void> {
+    await this.virsh(["destroy", domain], signal);
+  }
+
+  /** Stops a domain's CPUs where they are. */
+  async suspend(domain: string, signal?: AbortSignal): Promise<void> {
+    await this.virsh(["suspend", domain], signal);
+  }
+
+  async resume(domain: string, signal?: AbortSignal): Promise<void> {
+    await this.virsh(["resume", domain], signal);
+  }
+
+  /** Plugs or unplugs the cable of the interface with this MAC address. */
+  async setLink(domain: string, mac: string, state: "up" | "down", signal?: AbortSignal): Promise<void> {
+    await this.virsh(["domif-setlink", domain, mac, state], signal);
+  }
+
+  /**
+   * Sends one command to the guest's agent, which answers without any network; gives what its `return` holds. Undefined
+   * while no agent answers: the domain is off or paused, or the guest is booting.
+   */
+  async agent(domain: string, command: object, signal?: AbortSignal): Promise<unknown> {
+    const args = ["qemu-agent-command", domain, JSON.stringify(command), "--timeout", "10"];
+    const { code, stdout, stderr } = await this.virsh(args, signal, [0, 1]);
+    if (code === 0) return (JSON.parse(stdout) as { return: unknown }).return;
+    if (
+      /agent.*(not connected|not respond|unavailable|not available|failed|disappeared)|domain is not running|timed out/i.test(
+        stderr,
+      )
+    )
+      return undefined;
+    throw new KpiError("command", `the guest agent of ${domain} refused`, { details: stderr.split("\n") });
+  }
+
   /** Names of all storage pools, active or not. */
   async pools(signal?: AbortSignal): Promise<string[]> {
     return (await this.virsh(["pool-list", "--all", "--name"], signal)).stdout
