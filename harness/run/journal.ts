@@ -1,14 +1,16 @@
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../core/plan.ts";
+import type { FaultSpec } from "../core/fault-spec.ts";
 import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
 
-/** What is about to be made, said before it is made, so that it can be unmade when its maker dies. */
+/** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
 export type Intent =
   | { readonly kind: "cluster"; readonly cluster: string; readonly host: Host }
   /** A cluster whose nodes may stand still, and the directory that a checkpoint of it is made in. */
   | { readonly kind: "checkpoint"; readonly cluster: string; readonly path: string }
-  | { readonly kind: "path"; readonly path: string };
+  | { readonly kind: "path"; readonly path: string }
+  | { readonly kind: "fault"; readonly cluster: string; readonly id: string; readonly fault: FaultSpec };
 
 export interface JournalEntry {
   readonly id: string;
@@ -36,6 +38,12 @@ export function declare(state: string, intent: Intent): Declared {
   renameSync(`${path}.part`, path);
   const settle = () => rmSync(path, { force: true });
   return { settle, [Symbol.dispose]: settle };
+}
+
+/** Everything that is declared, by the living and the dead. */
+export function declared(state: string): JournalEntry[] {
+  const dir = journalDir(state);
+  return list(dir).flatMap((name) => (name.endsWith(".json") ? (readEntry(join(dir, name)) ?? []) : []));
 }
 
 /** The entries whose maker is dead: what it was making is to be unmade. Torn files (a death while declaring) are removed: nothing had been made. */

@@ -1,4 +1,6 @@
 import { existsSync, rmSync } from "node:fs";
+import { describeFault } from "../core/fault-spec.ts";
+import { renderError } from "../core/errors.ts";
 import { destroyLab, findLabs } from "../lab/lab.ts";
 import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
@@ -7,6 +9,7 @@ import { openAccess } from "./access.ts";
 import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
+import { undoFault } from "./fault-table.ts";
 import { forget, orphans } from "./journal.ts";
 
 /**
@@ -24,7 +27,17 @@ export async function reap(
   };
   for (const entry of orphans(paths.state)) {
     const { intent } = entry;
-    if (intent.kind === "cluster") {
+    if (intent.kind === "fault") {
+      try {
+        const healed = await undoFault(paths.state, entry);
+        if (healed !== undefined) note(`${healed}, left in force by process ${entry.owner.pid}`);
+      } catch (error) {
+        // It stays in the journal, and the next command tries again; this one may be the `down` that ends it for good.
+        const what = `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
+        process.stderr.write(`kpi: could not heal ${what}: ${renderError(error)}\n`);
+        continue;
+      }
+    } else if (intent.kind === "cluster") {
       await unmakeCluster(new ClusterDir(paths.state, intent.cluster), intent.host);
       note(`cluster ${intent.cluster}, left half-made by process ${entry.owner.pid} (${entry.owner.command})`);
     } else if (intent.kind === "checkpoint") {

@@ -1,0 +1,43 @@
+import { describeFault, type FaultKind, type FaultSpec } from "../core/fault-spec.ts";
+import { type Access, openAccess } from "./access.ts";
+import { ClusterDir } from "./cluster.ts";
+import { type Fault, type FaultWay, inflict, labOf } from "./fault.ts";
+import type { JournalEntry } from "./journal.ts";
+import * as network from "./network-fault.ts";
+import * as node from "./node-fault.ts";
+
+/** Every kind of fault, and how it is done and undone. */
+const ways: { readonly [Kind in FaultKind]: FaultWay<Kind> } = {
+  partition: network.partition,
+  delay: network.delay,
+  loss: network.loss,
+  "link-down": network.linkDown,
+  "dns-down": network.dnsDown,
+  "power-cut": node.powerCut,
+  reboot: node.reboot,
+  freeze: node.freeze,
+  "fill-disk": node.fillDisk,
+  "set-clock": node.setClock,
+  "kill-unit": node.killUnit,
+};
+
+/** Brings any fault into force. */
+export function inflictFault(access: Access, spec: FaultSpec, signal?: AbortSignal): Promise<Fault> {
+  return inflict(wayOf(spec), access, spec, signal);
+}
+
+/**
+ * Takes away the cause of a fault that a dead process left; what follows from it (a boot) is not waited for. Undefined when
+ * its lab is gone, and the fault with it.
+ */
+export async function undoFault(state: string, { intent }: JournalEntry): Promise<string | undefined> {
+  if (intent.kind !== "fault") return undefined;
+  const opened = await openAccess(new ClusterDir(state, intent.cluster)).catch(() => undefined);
+  if (opened === undefined) return undefined;
+  const { access } = opened;
+  await wayOf(intent.fault).undo({ access, lab: labOf(access), id: intent.id }, intent.fault);
+  return `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
+}
+
+/** The table says that the way fits the kind; TypeScript cannot follow that through a union. */
+const wayOf = (spec: FaultSpec) => ways[spec.kind] as FaultWay<FaultKind>;
