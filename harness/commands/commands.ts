@@ -1,5 +1,6 @@
 import { clusterCommands } from "./cluster.ts";
 import type { Command } from "./command.ts";
+import { faultCommands } from "./fault.ts";
 import { machineCommands } from "./machine.ts";
 import { nodeCommands } from "./node.ts";
 import { warmCommands } from "./warm.ts";
@@ -11,5 +12,6 @@ export const commands: Readonly<Record<string, Command>> = {
   ...clusterCommands,
   ...warmCommands,
   ...nodeCommands,
+  ...faultCommands,
   ...machineCommands,
 };
