@@ -126,7 +126,7 @@ test("another host key is refused before anything is sent", async () => {
 test("a refused user key fails at once, and is awaited while the machine boots", async () => {
   const { privateKey } = generateSshKey("stranger");
   expect((await failure(connectSsh({ ...access(), privateKey }))).what).toContain("refused the key");
-  const late = await failure(connectSsh({ ...access(), privateKey, booting: true, deadline: milliseconds(150) }));
+  const late = await failure(connectSsh({ ...access(), privateKey, booting: true, deadline: milliseconds(600) }));
   expect(late.kind).toBe("deadline");
   expect(late.details[0]).toContain("refused the key");
 });
