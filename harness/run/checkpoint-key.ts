@@ -36,7 +36,10 @@ const code = [
   "harness/lab/layout.ts",
   "harness/run/checkpoint.ts",
   "harness/run/lease-moment.ts",
+  "harness/run/variables.ts",
 ];
+/** What machines and their first boot are made of. */
+const templates = ["cloud-init/*.{tf,tftpl,sh}", "terraform-libvirt/*.{tf,tftpl}"];
 
 /** The moment of a checkpoint that `up` makes: the cluster has just become Ready, and nobody has used it. */
 export const justReady = "just Ready";
@@ -70,7 +73,8 @@ export async function currentInputs(
     accelerator: accelerator.accelerator,
     "cpu model": accelerator.cpuModel,
     format: String(checkpointFormat),
-    code: codeDigest(),
+    code: digestOf(code),
+    templates: digestOf(templates.flatMap((glob) => [...new Bun.Glob(glob).scanSync({ cwd: projectRoot })]).sort()),
   };
 }
 
@@ -97,11 +101,11 @@ async function imageKeyOf(plan: Plan, { cache }: KpiPaths, supplies: readonly Su
   return image?.key ?? "there is none";
 }
 
-/** Of TypeScript without its comments, types and layout, which decide nothing. */
-function codeDigest(): string {
+/** Of files of the checkout; TypeScript without its comments, types and layout, which decide nothing. */
+function digestOf(paths: readonly string[]): string {
   const transpiler = new Bun.Transpiler({ loader: "ts", minifyWhitespace: true });
   return digest(
-    code.map((path) => {
+    paths.map((path) => {
       const text = readFileSync(join(projectRoot, path), "utf8");
       return [path, path.endsWith(".ts") ? transpiler.transformSync(text) : text];
     }),
