@@ -1,0 +1,37 @@
+import { expect, test } from "bun:test";
+import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { ClaimResult } from "../core/claim.ts";
+import { milliseconds } from "../core/duration.ts";
+import { openSuiteRecord, suiteDir } from "./suite-record.ts";
+
+const claim = (title: string): ClaimResult => ({
+  file: "specs/network.spec.ts",
+  line: 12,
+  area: "network",
+  title,
+  outcome: "passed",
+  at: "2026-11-25T01:00:00.000Z",
+  elapsed: milliseconds(3),
+});
+
+test("claims of several writers are read back, and a torn line costs only itself", () => {
+  const dir = mkdtempSync(join(tmpdir(), "kpi-suite-"));
+  try {
+    using one = openSuiteRecord(join(dir, "s"));
+    using two = openSuiteRecord(join(dir, "s"));
+    one.append(claim("a"));
+    appendFileSync(join(dir, "s", "claims.ndjson"), '\n{"file":"specs/net'); // killed while it wrote
+    two.append(claim("b"));
+    one.append(claim("c"));
+    expect(two.read().map(({ title }) => title)).toEqual(["a", "b", "c"]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
+});
+
+test("a process belongs to the suite that started it", () => {
+  expect(suiteDir("/state", { KPI_SUITE: "/somewhere/else" })).toBe("/somewhere/else");
+  expect(suiteDir("/state", {})).toMatch(/^\/state\/suites\/\d{4}-\d\d-\d\dT[\d-]+-\d+$/);
+});

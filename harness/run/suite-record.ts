@@ -1,0 +1,47 @@
+import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { join } from "node:path";
+import type { ClaimResult } from "../core/claim.ts";
+
+/** What the claims of a suite wrote down as they ended: `claims.ndjson` in the suite's own directory. */
+export interface SuiteRecord extends Disposable {
+  readonly dir: string;
+  /** Appends a claim, whole or not at all; any number of processes may do so at once. */
+  append(claim: ClaimResult): void;
+  /** All claims so far, in the order in which they ended. */
+  read(): ClaimResult[];
+}
+
+/** Under this name a suite's directory is handed to the processes that it starts. */
+export const suiteVariable = "KPI_SUITE";
+
+/** A suite's directory: the one that this process belongs to, else a new one below `state` (not made yet). */
+export function suiteDir(state: string, env: Readonly<Record<string, string | undefined>> = process.env): string {
+  const given = env[suiteVariable];
+  if (given !== undefined && given !== "") return given;
+  return join(state, "suites", `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}-${process.pid}`);
+}
+
+/**
+ * Opens the record of the suite in `dir`, which is made when it is not there. One write with O_APPEND is one piece on a local
+ * file system; the line feed in front keeps a line that a killed process left torn from swallowing the next one.
+ */
+export function openSuiteRecord(dir: string): SuiteRecord {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  const path = join(dir, "claims.ndjson");
+  const file = openSync(path, "a", 0o600);
+  return {
+    dir,
+    append: (claim) => void writeSync(file, `\n${JSON.stringify(claim)}\n`),
+    read: () => readFileSync(path, "utf8").split("\n").flatMap(parseClaim),
+    [Symbol.dispose]: () => closeSync(file),
+  };
+}
+
+function parseClaim(line: string): ClaimResult[] {
+  if (line === "") return [];
+  try {
+    return [JSON.parse(line) as ClaimResult];
+  } catch {
+    return []; // torn: its writer was killed
+  }
+}
