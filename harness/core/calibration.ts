@@ -54,8 +54,20 @@ export function judgeBudget(took: Duration, budget: Duration, factor: number): J
   return { took, budget, factor, scaled, within: took <= scaled };
 }
 
+/** One line: what was measured and what follows from it. */
+export function renderFactor({ accelerator, work, reference, parallel, load }: Calibration, factor: number): string {
+  const slowdown = (work / reference).toFixed(1);
+  return `calibrated: ${accelerator} does the reference work ${slowdown} times slower, ${parallel.toFixed(1)} guests at full speed side by side (load ${load.toFixed(1)}); budgets x ${factor.toFixed(1)}`;
+}
+
+/** `1.3s x 26.9 = 35.0s`: what the spec says, the factor, and what is asserted here. */
+export function renderBudget({ budget, factor, scaled }: Judgement): string {
+  return `${formatDuration(budget)} x ${factor.toFixed(1)} = ${formatDuration(scaled)}`;
+}
+
 /** `45.7s, budget 30.0s x 1.8 = 54.0s: within` */
-export function renderJudgement({ took, budget, factor, scaled, within }: Judgement): string {
+export function renderJudgement(judged: Judgement): string {
+  const { took, scaled, within } = judged;
   const verdict = within ? "within" : `over by ${formatDuration(took - scaled)}`;
-  return `${formatDuration(took)}, budget ${formatDuration(budget)} x ${factor.toFixed(1)} = ${formatDuration(scaled)}: ${verdict}`;
+  return `${formatDuration(took)}, budget ${renderBudget(judged)}: ${verdict}`;
 }

@@ -1,3 +1,4 @@
+import type { Calibration } from "./calibration.ts";
 import type { Duration } from "./duration.ts";
 
 /** The steps of the pipeline, in the order in which a person meets them. */
@@ -52,6 +53,8 @@ export type RunEventBody =
       readonly plan: string;
       readonly host: Readonly<Record<string, string | number>>;
     }
+  /** How fast this machine runs guests, and by how much that stretches the spec's budgets for this plan. */
+  | { readonly type: "calibrated"; readonly calibration: Calibration; readonly factor: number }
   | { readonly type: "stage-started"; readonly stage: StageName }
   | {
       readonly type: "stage-ended";
@@ -65,6 +68,22 @@ export type RunEventBody =
   | { readonly type: "note"; readonly stage?: StageName; readonly text: string }
   | { readonly type: "console"; readonly node: string; readonly line: string }
   | { readonly type: "verdict"; readonly verdict: Verdict }
+  /** An outside program that ended. `command` can be pasted into a shell; secrets are `***`. `code` is absent when it was stopped. */
+  | {
+      readonly type: "command";
+      readonly program: string;
+      readonly command: string;
+      readonly elapsed: Duration;
+      readonly code?: number;
+    }
+  /** What libvirt said of a domain: lifecycle and the like. `when` is its own time stamp, ISO 8601. */
+  | {
+      readonly type: "domain";
+      readonly domain: string;
+      readonly kind: string;
+      readonly detail: string;
+      readonly when: string;
+    }
   | { readonly type: "node"; readonly node: string; readonly state: string; readonly detail?: string }
   | {
       readonly type: "run-ended";

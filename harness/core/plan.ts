@@ -147,10 +147,13 @@ export function macAddress(cluster: string, node: string): string {
   return ["52", "54", "00", ...[...hash.subarray(0, 3)].map((byte) => byte.toString(16).padStart(2, "0"))].join(":");
 }
 
-/** A stage may take four times its budget before it counts as hung; stages without a budget get what their work needs on a slow machine. */
+/**
+ * A stage may take four times its budget, and ten minutes at least, before it counts as hung; stages without a budget get what their
+ * work needs on a slow machine. Where budgets are stretched the engine stretches these as well.
+ */
 function planStages({ budgets }: ClusterSpec): StagePlan[] {
   const minute = 60_000;
-  const hang = (budget: Duration) => Math.max(4 * budget, 2 * minute) as Duration;
+  const hang = (budget: Duration) => Math.max(4 * budget, 10 * minute) as Duration;
   const unbudgeted = (name: StageName, needs: StageName[], deadline: number): StagePlan => ({
     name,
     needs,

@@ -1,3 +1,4 @@
+import type { Calibration } from "./calibration.ts";
 import type { Duration } from "./duration.ts";
 import type { Progress, RunEvent, StageName, Verdict } from "./event.ts";
 
@@ -36,6 +37,9 @@ export interface RunRecord {
   readonly outcome: "running" | "passed" | "failed" | "interrupted";
   readonly elapsed?: Duration;
   readonly host: Readonly<Record<string, string | number>>;
+  readonly calibration?: Calibration;
+  /** By which the spec's budgets are stretched on this machine; absent while it is not known. */
+  readonly factor?: number;
   readonly stages: readonly StageRecord[];
   readonly nodes: readonly NodeRecord[];
   readonly error?: Readonly<Record<string, unknown>>;
@@ -68,6 +72,11 @@ export function fold(record: RunRecord, event: RunEvent): RunRecord {
         startedAt: event.at,
         host: event.host,
       };
+    case "calibrated":
+      return { ...next, calibration: event.calibration, factor: event.factor };
+    case "command":
+    case "domain":
+      return next;
     case "stage-started":
       return {
         ...next,

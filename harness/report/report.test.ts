@@ -16,6 +16,18 @@ const at = (t: number, body: RunEventBody): RunEvent => ({ at: "2026-11-23T02:00
 const ended = (t: number, stage: "apply" | "boot" | "ready", took: number) =>
   at(t, { type: "stage-ended", stage, outcome: "passed", elapsed: milliseconds(took) });
 const verdict = { node: "k3s-cp-01", step: "dns", ok: true, detail: "192.168.122.1 answers", wall: 1, mono: 20 };
+const calibration = {
+  accelerator: "tcg" as const,
+  qemu: "QEMU emulator version 10.0.2",
+  cpu: "some",
+  cores: 2,
+  runs: [9_700, 9_600],
+  work: 9_600,
+  reference: 240,
+  parallel: 2,
+  at: "2026-11-23T01:00:00.000Z",
+  load: 0.1,
+};
 const run = [
   at(0, {
     type: "run-started",
@@ -26,6 +38,7 @@ const run = [
     plan: plan.digest,
     host: {},
   }),
+  at(50, { type: "calibrated", calibration, factor: 60 }),
   at(100, { type: "stage-started", stage: "apply" }),
   at(2_000, { type: "note", stage: "apply", text: "lab is up" }),
   at(4_000, { type: "node", node: "k3s-cp-01", state: "started" }),
@@ -47,7 +60,7 @@ describe("timeline", () => {
 
   test("shows stages against their budgets and nodes step by step", () => {
     const text = renderTimeline(record, plan);
-    expect(text).toContain("boot          1m36s    1m30s  over by 6.0s");
+    expect(text).toContain("boot          1m36s  1.2s x 60.0 = 1m12s  over by 24.0s");
     expect(text).toContain("+1.9s lab is up");
     expect(text).toContain("k3s-cp-01        dns 20.1 · Ready 99.0");
     expect(text).toContain("harness 1.1s (1.0 %)");
@@ -57,7 +70,7 @@ describe("timeline", () => {
 describe("table", () => {
   test("shows a running stage with its progress and each node with its last words", () => {
     const half = [
-      ...run.slice(0, 2),
+      ...run.slice(0, 3),
       at(500, {
         type: "progress",
         stage: "apply",

@@ -1,3 +1,4 @@
+import { renderFactor } from "../core/calibration.ts";
 import { formatDuration } from "../core/duration.ts";
 import type { Progress, RunEvent } from "../core/event.ts";
 import type { NodeRecord, RunRecord, StageRecord } from "../core/record.ts";
@@ -48,6 +49,8 @@ export function plainEvent(event: RunEvent): string | undefined {
   switch (event.type) {
     case "run-started":
       return `${at} ${event.why}`;
+    case "calibrated":
+      return `${at} ${renderFactor(event.calibration, event.factor)}`;
     case "stage-started":
       return `${at} ${event.stage}: started`;
     case "stage-ended":
@@ -63,6 +66,8 @@ export function plainEvent(event: RunEvent): string | undefined {
         ? `${at} ${event.node}: ${event.state}${event.detail === undefined ? "" : ` (${event.detail})`}`
         : undefined;
     case "console":
+    case "command":
+    case "domain":
       return undefined;
     case "run-ended":
       return `${at} ${event.outcome}`;

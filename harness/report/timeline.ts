@@ -1,4 +1,5 @@
-import { formatDuration } from "../core/duration.ts";
+import { judgeBudget, renderBudget, renderFactor } from "../core/calibration.ts";
+import { type Duration, formatDuration } from "../core/duration.ts";
 import type { Plan } from "../core/plan.ts";
 import type { NodeRecord, RunRecord, StageRecord } from "../core/record.ts";
 
@@ -30,7 +31,10 @@ const toolStages: ReadonlySet<string> = new Set(["doctor", "supplies", "image", 
 
 /** The timeline that `up` ends with: stages against their budgets, nodes step by step, and where the time went. */
 export function renderTimeline(record: RunRecord, plan: Plan): string {
-  const lines = [row("stage", "took", "budget", ""), ...record.stages.flatMap((stage) => stageRows(stage, plan))];
+  const { calibration, factor = 1 } = record;
+  const rows = record.stages.flatMap((stage) => stageRows(stage, plan, factor));
+  const lines = [row("stage", "took", "budget", ""), ...rows];
+  if (calibration !== undefined) lines.push("", renderFactor(calibration, factor));
   const nodes = record.nodes.filter((node) => node.verdicts.length > 0);
   if (nodes.length > 0) {
     lines.push("", "node, seconds after its domain started");
@@ -47,20 +51,23 @@ export function renderTimeline(record: RunRecord, plan: Plan): string {
   return lines.join("\n");
 }
 
-function stageRows(stage: StageRecord, plan: Plan): string[] {
+function stageRows(stage: StageRecord, plan: Plan, factor: number): string[] {
   const budget = plan.stages.find(({ name }) => name === stage.stage)?.budget;
   const took = stage.elapsed ?? 0;
-  const verdict = budget === undefined ? "" : took <= budget ? "within" : `over by ${formatDuration(took - budget)}`;
+  const judged = budget === undefined ? undefined : judgeBudget(took as Duration, budget, factor);
+  const verdict =
+    judged === undefined ? "" : judged.within ? "within" : `over by ${formatDuration(took - judged.scaled)}`;
+  const allowed = judged === undefined ? "" : renderBudget(judged);
   const note =
     stage.state === "passed"
       ? [verdict, stage.why].filter(Boolean).join(", ")
       : `${stage.state}${stage.why === undefined ? "" : `: ${stage.why}`}`;
-  const rows = [row(stage.stage, formatDuration(took), budget === undefined ? "" : formatDuration(budget), note)];
+  const rows = [row(stage.stage, formatDuration(took), allowed, note)];
   return [...rows, ...stage.steps.map(({ text, at }) => `    +${formatDuration(at - stage.from)} ${text}`)];
 }
 
 function row(stage: string, took: string, budget: string, note: string): string {
-  return `  ${stage.padEnd(10)} ${took.padStart(8)} ${budget.padStart(8)}  ${note}`.trimEnd();
+  return `  ${stage.padEnd(10)} ${took.padStart(8)} ${budget.padStart(20)}  ${note}`.trimEnd();
 }
 
 function nodeSteps(node: NodeRecord): string {

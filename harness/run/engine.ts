@@ -1,3 +1,4 @@
+import { scaledBudget } from "../core/calibration.ts";
 import { orAborted, until } from "../core/deadline.ts";
 import type { Duration } from "../core/duration.ts";
 import { errorJson, KpiError } from "../core/errors.ts";
@@ -13,17 +14,22 @@ export type StageTable<Seen> = { readonly [Name in keyof Seen]: StageWork<Seen[N
 /**
  * Runs the planned stages, each as soon as those it needs have passed, independent ones side by side. The first failure
  * ends the others and is thrown, with the stage's name in front; whoever needed a failed stage is reported as blocked by it.
+ * `factor` is by how much budgets are stretched on this machine.
  */
 export async function runStages<Seen extends Partial<Record<StageName, unknown>>>(
   planned: readonly StagePlan[],
   table: StageTable<Seen>,
   emit: (body: RunEventBody) => void,
   interrupt: AbortSignal,
+  factor: () => number = () => 1,
 ): Promise<void> {
   const failing = new AbortController();
   const signal = AbortSignal.any([interrupt, failing.signal]);
   const outcomes = new Map<StageName, Promise<"passed" | StageName>>();
   let first: unknown;
+  // A hang guard must not bite where the budget is stretched; the factor is known when a stage begins, not when it is planned.
+  const deadline = ({ budget, deadline: planned }: StagePlan) =>
+    budget === undefined ? planned : (Math.max(planned, 4 * scaledBudget(budget, factor())) as Duration);
 
   const runOne = async (stage: StagePlan): Promise<"passed" | StageName> => {
     for (const need of stage.needs) {
@@ -44,7 +50,7 @@ export async function runStages<Seen extends Partial<Record<StageName, unknown>>
     const began = performance.now();
     const elapsed = () => (performance.now() - began) as Duration;
     try {
-      await until(`${stage.name}: not finished in time`, stage.deadline, (stop) => orAborted(stop, work(stop)), {
+      await until(`${stage.name}: not finished in time`, deadline(stage), (stop) => orAborted(stop, work(stop)), {
         signal,
       });
       emit({ type: "stage-ended", stage: stage.name, outcome: "passed", elapsed: elapsed() });

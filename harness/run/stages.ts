@@ -1,9 +1,11 @@
 import { chmodSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { factorFor } from "../core/calibration.ts";
 import type { Progress, RunEventBody, StageName, Verdict } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Accelerator } from "../lab/accelerator.ts";
+import { calibrate } from "../lab/calibration.ts";
 import { type RunningLab, startLab } from "../lab/lab.ts";
 import { buildImage, type StoredImage } from "../supplies/image.ts";
 import {
@@ -60,9 +62,17 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
   };
 
   return {
-    doctor: keep("doctor", (signal) =>
-      makeReady({ plan, paths, signal, note: (text) => note("doctor", text), onProgress: progress("doctor") }),
-    ),
+    doctor: keep("doctor", async (signal) => {
+      const accelerator = await makeReady({
+        plan,
+        paths,
+        signal,
+        note: (text) => note("doctor", text),
+        onProgress: progress("doctor"),
+      });
+      await calibrateRun(context, accelerator, signal);
+      return accelerator;
+    }),
 
     supplies: keep("supplies", async (signal) => {
       const names = [plan.image.source, plan.k3s.distribution, "packer", "terraform", "terraform-provider-libvirt"];
@@ -144,6 +154,18 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
       return nodes;
     }),
   };
+}
+
+/** Tells by how much budgets are stretched here. A hypervisor elsewhere cannot be measured from here: its budgets are the spec's. */
+async function calibrateRun(
+  { paths, plan, log }: UpContext,
+  accelerator: Accelerator,
+  signal: AbortSignal,
+): Promise<void> {
+  if (plan.host.kind === "libvirt" && !/^qemu:\/\/\//.test(plan.host.uri)) return;
+  const onStep = (what: string) => log.emit({ type: "progress", stage: "doctor", what: `calibration: ${what}` });
+  const calibration = await calibrate({ cache: paths.cache, accelerator, signal, onStep });
+  log.emit({ type: "calibrated", calibration, factor: factorFor(calibration, plan.nodes.length) });
 }
 
 function ownOnly(dir: string): void {

@@ -1,5 +1,4 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
-import { cpus, loadavg, release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { Duration } from "../core/duration.ts";
 import { errorJson, exitCode, KpiError } from "../core/errors.ts";
@@ -7,11 +6,13 @@ import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { planChanges } from "../report/plan.ts";
+import { onCommandEnd } from "../tools/exec.ts";
 import { type Access, openAccess } from "./access.ts";
 import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { runStages } from "./engine.ts";
 import { collectEvidence } from "./evidence.ts";
+import { fingerprint } from "./fingerprint.ts";
 import { holdCluster } from "./hold.ts";
 import { declare } from "./journal.ts";
 import { RunLog, type RunListener, runId } from "./log.ts";
@@ -54,6 +55,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
   const cluster = new ClusterDir(paths.state, plan.cluster);
   using _lock = holdCluster(cluster);
   using log = new RunLog(runId(plan.cluster, new Date()), cluster.runsDir, [options.listen]);
+  using _commands = onCommandEnd((ended) => log.emit({ type: "command", ...ended }));
   log.emit({
     type: "run-started",
     run: log.run,
@@ -100,7 +102,13 @@ export async function up(options: UpOptions): Promise<UpResult> {
     writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
     const state = { plan, spec: options.spec, run: log.run, image: "", since: new Date().toISOString() };
     cluster.write({ ...state, phase: "making" });
-    await runStages(plan.stages, upStages({ paths, plan, cluster, log }, seen), (body) => log.emit(body), signal);
+    await runStages(
+      plan.stages,
+      upStages({ paths, plan, cluster, log }, seen),
+      (body) => log.emit(body),
+      signal,
+      () => log.record.factor ?? 1,
+    );
     cluster.write({ ...state, phase: "ready", image: seen.image?.key ?? "" });
     const access = seen.apply?.access;
     if (access === undefined) throw new Error("all stages passed, and apply gave nothing");
@@ -193,15 +201,4 @@ function keepConsoles(access: Access | undefined, log: RunLog): void {
   if (dir === undefined || !existsSync(dir)) return;
   mkdirSync(log.path("consoles"), { recursive: true, mode: 0o700 });
   for (const file of readdirSync(dir)) copyFileSync(join(dir, file), log.path("consoles", file));
-}
-
-/** What a timing can be compared by: the machine it was measured on. */
-function fingerprint(): Record<string, string | number> {
-  return {
-    kernel: release(),
-    cpu: cpus()[0]?.model ?? "unknown",
-    cpus: cpus().length,
-    memoryMiB: Math.round(totalmem() / 1_048_576),
-    load: loadavg()[0] ?? 0,
-  };
 }

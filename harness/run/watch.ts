@@ -30,6 +30,8 @@ export function watchNodes(
   })();
   const domains = (async () => {
     for await (const event of access.libvirt.events(stop.signal)) {
+      const { at: when, domain, kind, detail } = event;
+      emit({ type: "domain", domain, kind, detail, when });
       if (event.kind === "lifecycle" && event.detail.startsWith("Started"))
         emit({ type: "node", node: event.domain, state: "started" });
       if (event.lost !== undefined) nodes.lost(event.domain, event.lost, event.hint);

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { milliseconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
-import { run, shellQuote, start } from "./exec.ts";
+import { type EndedCommand, onCommandEnd, run, shellQuote, start } from "./exec.ts";
 
 const failure = (work: Promise<unknown>) =>
   work.then(
@@ -96,4 +96,19 @@ test("a confined program may end in its own way", async () => {
 
 test("shellQuote gives one pasteable line", () => {
   expect(shellQuote(["a", "b c", "it's", "x=1"])).toBe(`a 'b c' 'it'\\''s' x=1`);
+});
+
+test("whoever listens is told of every program that ended, without its secrets", async () => {
+  const told: EndedCommand[] = [];
+  {
+    using _ = onCommandEnd((ended) => told.push(ended));
+    await run("sh", ["-c", "exit 3", "hush it"], { accept: [3], secrets: ["hush"] });
+    await run("kpi-no-such-program", []).catch(() => {});
+  }
+  await run("true", []);
+  expect(told.map(({ command, code }) => ({ command, code }))).toEqual([
+    { command: "sh -c 'exit 3' '*** it'", code: 3 },
+    { command: "kpi-no-such-program", code: undefined },
+  ]);
+  expect(told[0]?.elapsed).toBeGreaterThan(0);
 });

@@ -33,6 +33,23 @@ export interface RunOptions {
   hint?: string;
 }
 
+/** A program that has ended, as whoever listens is told. Secrets are `***`; `code` is absent when it was stopped or could not start. */
+export interface EndedCommand {
+  readonly program: string;
+  /** Pasteable into a shell. */
+  readonly command: string;
+  readonly elapsed: Duration;
+  readonly code?: number;
+}
+
+const listeners = new Set<(ended: EndedCommand) => void>();
+
+/** Tells of every program that ends in this process until disposed: a run's journal listens, so that no function needs a logger. */
+export function onCommandEnd(listen: (ended: EndedCommand) => void): Disposable {
+  listeners.add(listen);
+  return { [Symbol.dispose]: () => void listeners.delete(listen) };
+}
+
 /** What a finished program left. One shape for success and for accepted failures. */
 export interface CommandResult {
   readonly code: number;
@@ -96,6 +113,9 @@ export function start(command: string, args: readonly string[], options: RunOpti
     const [result] = await Promise.all([child, feed("stdout").catch(() => {}), feed("stderr").catch(() => {})]);
     if (log !== undefined) await new Promise<void>((resolve) => log.end(resolve));
     const elapsed = (performance.now() - began) as Duration;
+    const told = { program: command, command: hide(shellQuote([command, ...args])), elapsed };
+    const { exitCode: code } = result;
+    for (const listen of listeners) listen({ ...told, ...(code === undefined ? {} : { code }) });
     const stdout = hide(String(result.stdout ?? ""));
     const stderr = hide(String(result.stderr ?? ""));
     if (stopping.signal.aborted) return { code: result.exitCode ?? 128, stdout, stderr, elapsed };
