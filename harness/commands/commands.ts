@@ -2,6 +2,7 @@ import { clusterCommands } from "./cluster.ts";
 import type { Command } from "./command.ts";
 import { faultCommands } from "./fault.ts";
 import { machineCommands } from "./machine.ts";
+import { measureCommands } from "./measure.ts";
 import { nodeCommands } from "./node.ts";
 import { warmCommands } from "./warm.ts";
 
@@ -13,5 +14,6 @@ export const commands: Readonly<Record<string, Command>> = {
   ...warmCommands,
   ...nodeCommands,
   ...faultCommands,
+  ...measureCommands,
   ...machineCommands,
 };

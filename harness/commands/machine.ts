@@ -142,6 +142,7 @@ export const machineCommands: Readonly<Record<string, Command>> = {
           unitOnly: flag(args, "unit"),
           all: flag(args, "all"),
           filter: args.positionals,
+          paths: kpiPaths(),
           signal,
           say: show,
         });

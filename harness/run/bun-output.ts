@@ -11,12 +11,15 @@ export interface BunTest {
   readonly ended: string;
   /** What bun printed since the test before it, for a failure. */
   readonly details: readonly string[];
+  /** Why it was skipped, where that is known. */
+  readonly why?: string;
 }
 
 const heading = /^((?:\.\/)?[\w@./-]+\.(?:test|spec)\.[jt]sx?):$/;
 const result = /^\((pass|fail|skip|todo)\) (.*?)(?: \[([\d.]+m?s)\])?$/;
 const outside = "# Unhandled error between tests";
-const summary = /^\s*\d+ (?:pass|fail|skip|todo|error)s?$/;
+/** The sum, or before it, in a long run, all that was not passed once more. */
+const summary = /^(?:\s*\d+ (?:pass|fail|skip|todo|error)s?|\d+ tests? (?:skipped|todo|failed):)$/;
 const outcomes = { pass: "passed", fail: "failed", skip: "skipped", todo: "skipped" } as const;
 const linesKept = 60;
 
@@ -96,6 +99,16 @@ export function joinResults(claims: readonly ClaimResult[], tests: readonly BunT
   return [...joined, ...[...waiting.values()].flat()];
 }
 
+/** A check or a file that bun did not run, as a test: whoever reads results wants to see all of them. */
+export function otherTest(
+  file: string,
+  title: string,
+  outcome: BunTest["outcome"],
+  more: Partial<Pick<BunTest, "elapsed" | "details" | "why">> = {},
+): BunTest {
+  return { file, title, outcome, elapsed: milliseconds(0), details: [], ...more, ended: new Date().toISOString() };
+}
+
 function fromBun(test: BunTest): ClaimResult {
   const { file, title, outcome, elapsed, ended } = test;
   const place = test.details.flatMap((line) => /\(?([^\s()]+):(\d+):\d+\)?$/.exec(line) ?? []);
@@ -109,7 +122,7 @@ function fromBun(test: BunTest): ClaimResult {
     at: new Date(Date.parse(ended) - elapsed).toISOString(),
     elapsed,
     ...(outcome === "failed" ? { error: errorOf(test) } : {}),
-    ...(outcome === "skipped" ? { why: "skipped by its own condition" } : {}),
+    ...(outcome === "skipped" ? { why: test.why ?? "skipped by its own condition" } : {}),
   };
 }
 

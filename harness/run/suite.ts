@@ -1,6 +1,10 @@
 import { join } from "node:path";
-import { projectRoot } from "../core/paths.ts";
+import type { Duration } from "../core/duration.ts";
+import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
+import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
+import { openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
+import { writeSuiteResults } from "./suite-results.ts";
 
 /** How many tests a part of the suite ran, by outcome. */
 export interface Tally {
@@ -32,6 +36,7 @@ export interface SuiteOptions {
   readonly all: boolean;
   /** Files, as bun test takes them; empty means everything. */
   readonly filter: readonly string[];
+  readonly paths: KpiPaths;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
@@ -70,24 +75,59 @@ const specFiles = () => [...new Bun.Glob("*.spec.ts").scanSync(join(projectRoot,
 /** Runs the suite, showing the tests' own output, and returns the sum. The caller prints the closing line. */
 export async function runSuite(options: SuiteOptions): Promise<Tally> {
   let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
+  using record = openSuiteRecord(suiteDir(options.paths.state));
+  const began = new Date();
+  const tests: BunTest[] = [];
   for (const part of parts(options)) {
     options.say(`── ${part.name}`);
     const [command = "", ...args] = part.command;
     const lines: string[] = [];
-    const { code } = await run(command, args, {
+    const output = new BunOutput();
+    const { code, elapsed } = await run(command, args, {
       cwd: projectRoot,
+      env: { [suiteVariable]: record.dir },
       signal: options.signal,
       accept: [0, 1, 2],
       onLine(line) {
         lines.push(line);
+        if (part.single !== true) output.line(line);
         options.say(line);
       },
     });
-    sum = add(sum, part.single === true ? single(code) : readTally(lines, code));
+    const tally = part.single === true ? single(code) : readTally(lines, code);
+    sum = add(sum, tally);
+    tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
   }
-  if (options.all || options.unitOnly || options.filter.length > 0) return sum;
-  for (const [file, why] of Object.entries(long)) options.say(`skipped: specs/${file}: ${why}; kpi test --all runs it`);
-  return add(sum, { passed: 0, failed: 0, skipped: Object.keys(long).length });
+  if (!options.all && !options.unitOnly && options.filter.length === 0) {
+    for (const [file, reason] of Object.entries(long)) {
+      const why = `${reason}; kpi test --all runs it`;
+      options.say(`skipped: specs/${file}: ${why}`);
+      tests.push(otherTest(`specs/${file}`, "(the whole file)", "skipped", { why }));
+    }
+    sum = add(sum, { passed: 0, failed: 0, skipped: Object.keys(long).length });
+  }
+  const { paths, say } = options;
+  await writeSuiteResults({ record, tests, began, paths, say });
+  return sum;
+}
+
+const check = (name: string, code: number, elapsed: Duration, lines: readonly string[]): BunTest =>
+  otherTest("kpi test", name, code === 0 ? "passed" : "failed", {
+    elapsed,
+    details: code === 0 ? [] : lines.slice(-40),
+  });
+
+/** The tests that bun named one by one; when they are not as many as it counted, that is one more failure. */
+function listed(part: string, { tests }: BunOutput, counted: Tally): readonly BunTest[] {
+  const found = tally(tests);
+  if (found === closingLine(counted)) return tests;
+  const details = [`error: bun's sum and its lines differ`, `sum: ${closingLine(counted)}`, `lines: ${found}`];
+  return [...tests, otherTest("kpi test", `${part}: every test is accounted for`, "failed", { details })];
+}
+
+function tally(tests: readonly BunTest[]): string {
+  const count = (outcome: BunTest["outcome"]) => tests.filter((test) => test.outcome === outcome).length;
+  return closingLine({ passed: count("passed"), failed: count("failed"), skipped: count("skipped") });
 }
 
 const single = (code: number): Tally => ({ passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 });

@@ -1,0 +1,88 @@
+import { existsSync, readdirSync } from "node:fs";
+import { hostname } from "node:os";
+import { basename, join } from "node:path";
+import { milliseconds } from "../core/duration.ts";
+import type { KpiPaths } from "../core/paths.ts";
+import { githubAnnotations } from "../report/github.ts";
+import { renderJUnit } from "../report/junit.ts";
+import { renderResults, type RunResult } from "../report/results.ts";
+import { renderTrace, type TraceSource } from "../report/trace.ts";
+import { type BunTest, joinResults } from "./bun-output.ts";
+import { writeWhole } from "./cluster.ts";
+import { fullFingerprint } from "./fingerprint.ts";
+import { readPlan, readRecord } from "./run-files.ts";
+import type { SuiteRecord } from "./suite-record.ts";
+import { collectIfRunning, readTraceSource } from "./trace.ts";
+
+/** What a suite's results are made of. */
+export interface SuiteRan {
+  readonly record: SuiteRecord;
+  /** What bun ran, and what else was checked. */
+  readonly tests: readonly BunTest[];
+  readonly began: Date;
+  readonly paths: KpiPaths;
+  readonly say: (line: string) => void;
+}
+
+/**
+ * Writes `junit.xml`, `results.json` and `trace.json` beside the suite's claims, and GitHub's annotations to standard output when its
+ * runner is there to read them. Runs are those that the suite's processes left in its directory, and those of `state` that began since.
+ */
+export async function writeSuiteResults({ record, tests, began, paths, say }: SuiteRan): Promise<void> {
+  const claims = joinResults(record.read(), tests);
+  const dirs = suiteRuns(record.dir, paths.state, began);
+  const runs = dirs.map((dir): RunResult => {
+    const plan = readPlan(dir);
+    return { record: readRecord(dir), ...(plan === undefined ? {} : { plan }) };
+  });
+  const suite = basename(record.dir);
+  const elapsed = milliseconds(Date.now() - began.getTime());
+  const calibration = runs.findLast(({ record: { calibration } }) => calibration !== undefined)?.record.calibration;
+  writeWhole(
+    join(record.dir, "results.json"),
+    renderResults({
+      suite,
+      startedAt: began.toISOString(),
+      elapsed,
+      host: await fullFingerprint(),
+      ...(calibration === undefined ? {} : { calibration }),
+      runs,
+      claims,
+    }),
+  );
+  const properties = suiteProperties(runs);
+  writeWhole(join(record.dir, "junit.xml"), renderJUnit(claims, { suite, hostname: hostname(), properties }));
+  for (const dir of dirs) await collectIfRunning(paths.state, dir);
+  const sources = dirs.map((dir): TraceSource => readTraceSource(dir));
+  writeWhole(join(record.dir, "trace.json"), renderTrace(sources, claims));
+  say(`results: ${record.dir}/{junit.xml,results.json,trace.json}`);
+  if (process.env["GITHUB_ACTIONS"] === "true") for (const line of githubAnnotations(claims)) say(line);
+}
+
+/** What a reader of JUnit must know to compare two suites: which distribution ran on what, and how much budgets were stretched. */
+function suiteProperties(runs: readonly RunResult[]): Record<string, string> {
+  const distinct = (pick: (run: RunResult) => string | undefined) =>
+    [...new Set(runs.map(pick).filter((value) => value !== undefined))].join(", ") || "none ran";
+  return {
+    distribution: distinct(({ plan }) => plan && `${plan.k3s.distribution} ${plan.k3s.version}`),
+    accelerator: distinct(({ record }) => record.calibration?.accelerator),
+    factor: distinct(({ record }) => record.factor?.toFixed(1)),
+  };
+}
+
+/** Directories of the runs that belong to a suite, oldest first. */
+function suiteRuns(dir: string, state: string, began: Date): string[] {
+  const own = list(join(dir, "runs"));
+  const shared = list(join(state, "runs")).filter(
+    (run) =>
+      (readRecord(run).startedAt || "") >= began.toISOString() && !own.some((one) => basename(one) === basename(run)),
+  );
+  return [...own, ...shared].sort((a, b) => basename(a).localeCompare(basename(b), "en"));
+}
+
+const list = (dir: string): string[] =>
+  existsSync(dir)
+    ? readdirSync(dir)
+        .map((name) => join(dir, name))
+        .filter((path) => existsSync(join(path, "events.ndjson")))
+    : [];
