@@ -1,0 +1,60 @@
+import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { milliseconds } from "../core/duration.ts";
+import type { ClaimResult } from "../core/claim.ts";
+import { projectRoot } from "../core/paths.ts";
+import { BunOutput, joinResults } from "./bun-output.ts";
+import { readTally } from "./suite.ts";
+
+const recorded = readFileSync(join(projectRoot, "fixtures", "recorded", "bun-test.txt"), "utf8").split("\n");
+const output = new BunOutput();
+for (const line of recorded) output.line(line, new Date("2026-11-25T01:00:00Z"));
+
+test("every test of a recorded run is found once, and the sum is bun's own", () => {
+  const count = (outcome: string) => output.tests.filter((one) => one.outcome === outcome).length;
+  expect({ passed: count("passed"), failed: count("failed"), skipped: count("skipped") }).toEqual(
+    readTally(recorded, 1),
+  );
+  expect(output.tests.length).toBe(144); // a file that cannot be loaded is one of them
+});
+
+test("a concurrent failure keeps what it failed with, which bun's own reporter loses", () => {
+  const failed = output.tests.find(({ title }) => title === "grp > c1");
+  expect(failed).toMatchObject({ file: "a.test.ts", outcome: "failed" });
+  expect(failed?.details).toContain("Expected: 3");
+  const outside = output.tests.find(({ file }) => file === "c.test.ts");
+  expect(outside).toMatchObject({ title: "(outside of a test)", outcome: "failed" });
+  expect(outside?.details).toContain("error: load");
+});
+
+const claim: ClaimResult = {
+  file: "a.test.ts",
+  line: 3,
+  area: "a",
+  title: "grp > c1",
+  outcome: "blocked",
+  at: "2026-11-25T01:00:00.000Z",
+  elapsed: milliseconds(5),
+  why: "by stage boot",
+};
+
+test("a claim that bun ran is one result, and one that bun never came to say anything about is not lost", () => {
+  const joined = joinResults([claim, { ...claim, title: "its process was killed" }], output.tests);
+  expect(joined.length).toBe(output.tests.length + 1);
+  expect(joined.filter(({ title }) => title === "grp > c1")).toEqual([claim]);
+  expect(joined.at(-1)?.title).toBe("its process was killed");
+});
+
+test("a claim cannot call passed what bun saw fail; unit tests tell their line", () => {
+  const joined = joinResults([{ ...claim, outcome: "passed" }], output.tests);
+  expect(joined.find(({ title }) => title === "grp > c1")).toMatchObject({
+    outcome: "failed",
+    error: { what: "expect(received).toBe(expected)" },
+  });
+  expect(joined.find(({ title }) => title === "grp > bad two")).toMatchObject({
+    line: 2,
+    area: "a",
+    outcome: "failed",
+  });
+});
