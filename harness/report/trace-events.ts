@@ -38,14 +38,14 @@ export class TraceLayout {
     this.row(process, row).instants.push(instant);
   }
 
-  /** The earliest instant of all; 0 when there is nothing. */
+  /** The earliest instant of all, to the millisecond; 0 when there is nothing. */
   get zero(): number {
     const rows = [...this.rows.values()].flatMap((process) => [...process.values()]);
     const times = rows.flatMap(({ spans, instants }) => [
       ...spans.map(({ from }) => from),
       ...instants.map(({ at }) => at),
     ]);
-    return times.reduce((least, at) => Math.min(least, at), times[0] ?? 0);
+    return Math.floor(times.reduce((least, at) => Math.min(least, at), times[0] ?? 0));
   }
 
   /** All events, metadata first, then by time. Processes are listed in the order in which they were first mentioned. */
