@@ -4,7 +4,7 @@ import { kpiPaths } from "../core/paths.ts";
 import { calibrate } from "../lab/calibration.ts";
 import { probeAccelerator } from "../lab/accelerator.ts";
 import { renderTrace } from "../report/trace.ts";
-import { writeWhole } from "../run/cluster.ts";
+import { ClusterDir, clusterNames, writeWhole } from "../run/cluster.ts";
 import { interruptible } from "../run/interrupt.ts";
 import { runDir } from "../run/run-files.ts";
 import { collectIfRunning, readTraceSource } from "../run/trace.ts";
@@ -35,7 +35,10 @@ async function calibrateMachine(args: Arguments): Promise<number> {
 async function traceRun(args: Arguments): Promise<number> {
   return interruptible(async (signal) => {
     const { state } = kpiPaths();
-    const dir = runDir(state, text(args, "run"));
+    // A later run may have found the cluster unchanged, and has nothing to tell.
+    const [only, ...others] = clusterNames(state);
+    const made = only === undefined || others.length > 0 ? undefined : new ClusterDir(state, only).read()?.run;
+    const dir = runDir(state, text(args, "run") ?? made);
     const out = resolve(text(args, "out") ?? join(dir, "trace.json"));
     say(`asking the nodes of ${basename(dir)}, if they still run`);
     const missing = await collectIfRunning(state, dir, signal);
@@ -66,7 +69,7 @@ export const measureCommands: Readonly<Record<string, Command>> = {
     readOnly: true,
     summary: "everything that happened in a run, on one clock, for Perfetto or chrome://tracing",
     options: {
-      run: { type: "string", value: "ID", help: "which run (default: the newest)" },
+      run: { type: "string", value: "ID", help: "which run (default: what made the only cluster, else the newest)" },
       out: { type: "string", value: "FILE", help: "where (default: trace.json in the run's directory)" },
       json,
     },

@@ -1,11 +1,15 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { type Judgement, judgeBudget, renderJudgement } from "../core/calibration.ts";
 import { until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
 import { renderError } from "../core/errors.ts";
+import type { StageName } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
 import { table } from "../report/plan.ts";
 import { type Access, openAccess } from "./access.ts";
 import type { ClusterDir, ClusterState } from "./cluster.ts";
+import { readRecord } from "./run-files.ts";
 
 /** One node as it is now: its domain by libvirt, its readiness by the API. */
 export interface NodeStatus {
@@ -30,6 +34,8 @@ export interface ClusterStatus {
   readonly api: string;
   readonly nodes: readonly NodeStatus[];
   readonly run: string;
+  /** What the run took that made it, stage by stage, held against the spec's budgets; empty when its record is gone. */
+  readonly timings: readonly (Judgement & { readonly stage: StageName })[];
   /** Pasteable commands that work with an ordinary kubectl and ssh. */
   readonly use: { readonly kubectl: string; readonly ssh: string };
 }
@@ -53,6 +59,7 @@ export async function clusterStatus(cluster: ClusterDir): Promise<ClusterStatus>
     uri: access.uri,
     api: typeof nodes === "string" ? nodes : `${access.plan.k3s.server} answers`,
     run: state.run,
+    timings: timings(cluster, state),
     use: useCommands(access),
     nodes: state.plan.nodes.map((node) => {
       const seen = typeof nodes === "string" ? undefined : nodes.find(({ name }) => name === node.name);
@@ -67,6 +74,17 @@ export async function clusterStatus(cluster: ClusterDir): Promise<ClusterStatus>
       };
     }),
   };
+}
+
+function timings(cluster: ClusterDir, { run, plan }: ClusterState): ClusterStatus["timings"] {
+  const dir = join(cluster.runsDir, run);
+  if (!existsSync(join(dir, "events.ndjson"))) return [];
+  const { stages, factor = 1 } = readRecord(dir);
+  return stages.flatMap(({ stage, elapsed }) => {
+    const budget = plan.stages.find(({ name }) => name === stage)?.budget;
+    if (budget === undefined || elapsed === undefined) return [];
+    return [{ stage, ...judgeBudget(elapsed, budget, factor) }];
+  });
 }
 
 /** The two commands that `up` ends with. */
@@ -89,6 +107,7 @@ export function renderStatus(status: ClusterStatus): string {
     `api      ${status.api}`,
     `libvirt  ${status.uri}`,
     `run      ${status.run}`,
+    ...status.timings.map((judged) => `${judged.stage.padEnd(8)} ${renderJudgement(judged)}`),
     `spec     ${status.spec} (${join(projectRoot, "kpi")} plan)`,
     "",
     status.use.kubectl,

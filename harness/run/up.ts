@@ -66,6 +66,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
     plan: plan.digest,
     host: fingerprint(),
   });
+  writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
 
   const before = cluster.read();
   if (before !== undefined) {
@@ -100,7 +101,6 @@ export async function up(options: UpOptions): Promise<UpResult> {
   try {
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
-    writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
     const state = { plan, spec: options.spec, run: log.run, image: "", since: new Date().toISOString() };
     cluster.write({ ...state, phase: "making" });
     await runStages(
