@@ -8,13 +8,13 @@ import { type CommandResult, type RunningCommand, run, type RunOptions, start } 
 
 export { notYet, until } from "./core/deadline.ts";
 export { milliseconds, minutes, seconds } from "./core/duration.ts";
-export { projectRoot } from "./core/paths.ts";
 export { type Access, openAccess } from "./run/access.ts";
 export { ClusterDir } from "./run/cluster.ts";
 export { type Fault, faultsInForce } from "./run/fault.ts";
 export { during, type Invariant } from "./run/invariant.ts";
 export { networkFaults, type NetworkFaults } from "./run/network-fault.ts";
 export { nodeFaults, type NodeFaults } from "./run/node-fault.ts";
+export { kpiPaths, projectRoot } from "./core/paths.ts";
 export { openLab } from "./lab/lab.ts";
 export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
 export { run } from "./tools/exec.ts";

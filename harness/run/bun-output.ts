@@ -1,3 +1,4 @@
+import { basename } from "node:path";
 import type { ClaimOutcome, ClaimResult } from "../core/claim.ts";
 import { type Duration, milliseconds, parseDuration } from "../core/duration.ts";
 
@@ -111,8 +112,9 @@ export function otherTest(
 
 function fromBun(test: BunTest): ClaimResult {
   const { file, title, outcome, elapsed, ended } = test;
-  const place = test.details.flatMap((line) => /\(?([^\s()]+):(\d+):\d+\)?$/.exec(line) ?? []);
-  const line = place[1]?.endsWith(file) === true ? Number(place[2]) : 1;
+  // The frame in the test's own file, whatever it called; bun writes frames with absolute paths and headings with relative ones.
+  const frames = test.details.map((detail) => /([^\s()/]+):(\d+):\d+\)?$/.exec(detail));
+  const line = Number(frames.find((frame) => frame?.[1] === basename(file))?.[2] ?? 1);
   return {
     file,
     line,
