@@ -48,7 +48,7 @@ beforeAll(async () => {
     file,
     `import { expect, test } from "bun:test";
 test("passes", () => {});
-test("fails", () => expect("10.0.0.9/24").toBe("192.168.122.11/24"));
+test("fails", () => { expect("10.0.0.9/24").toBe("192.168.122.11/24"); });
 test.concurrent("fails beside others", async () => { await 0; expect("<a> & b").toBe("c"); });
 test.concurrent("passes beside others", async () => {});
 test.skip("is skipped", () => {});
