@@ -1,7 +1,9 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { Ajv } from "ajv";
 import { type Calibration, factorFor, judgeBudget } from "../core/calibration.ts";
+import type { ClaimResult } from "../core/claim.ts";
 import { type Duration, milliseconds } from "../core/duration.ts";
 import { projectRoot } from "../core/paths.ts";
 import { planCluster } from "../core/plan.ts";
@@ -44,6 +46,27 @@ describe("the budgets of lab.yaml against a recorded run", () => {
   );
 });
 
+const claim: ClaimResult = {
+  file: "specs/network.spec.ts",
+  line: 12,
+  area: "network",
+  title: "one address",
+  outcome: "failed",
+  at: "2026-11-25T01:00:00.000Z",
+  elapsed: milliseconds(3),
+  error: { kind: "claim", what: "two addresses" },
+};
+
+/** What docs/results.schema.json finds wrong. */
+function schemaErrors(document: unknown): string {
+  const ajv = new Ajv({ allErrors: true, strict: false, validateFormats: false });
+  const valid = ajv.validate(
+    JSON.parse(readFileSync(join(projectRoot, "docs", "results.schema.json"), "utf8")),
+    document,
+  );
+  return ajv.errorsText(valid ? null : ajv.errors);
+}
+
 describe("results.json", () => {
   test("says of every stage what it took, its budget, the factor and what was asserted", async () => {
     const calibrated = { at: "", t: 500, type: "calibrated", calibration, factor } as const;
@@ -55,11 +78,12 @@ describe("results.json", () => {
       elapsed: milliseconds(1),
       host: { qemu: "10.0.2", cpu: "x" },
       runs: [{ record, plan }, { record: emptyRecord }],
-      claims: [],
+      claims: [claim],
     });
+    expect(schemaErrors(JSON.parse(document))).toBe("No errors");
     const { runs, totals, host } = JSON.parse(document);
     expect(Object.keys(host)).toEqual(["cpu", "qemu"]);
-    expect(totals).toEqual({ passed: 0, failed: 0, blocked: 0, skipped: 0 });
+    expect(totals).toEqual({ passed: 0, failed: 1, blocked: 0, skipped: 0 });
     expect(runs[1].stages.find(({ stage }: { stage: string }) => stage === "boot")).toMatchObject({
       outcome: "passed",
       elapsedMs: expect.any(Number),
