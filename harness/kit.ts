@@ -6,6 +6,7 @@ import { kpiPaths, projectRoot } from "./core/paths.ts";
 import { clusterNames } from "./run/cluster.ts";
 import { type CommandResult, type RunningCommand, run, type RunOptions, start } from "./tools/exec.ts";
 
+export { type Judgement, judgeBudget, renderJudgement } from "./core/calibration.ts";
 export { notYet, until } from "./core/deadline.ts";
 export { milliseconds, minutes, seconds } from "./core/duration.ts";
 export { type Access, openAccess } from "./run/access.ts";

@@ -126,7 +126,7 @@ function addEvents(
         break;
       }
       case "command": {
-        const name = event.program.slice(event.program.lastIndexOf("/") + 1);
+        const name = shortCommand(event.command);
         const args = { command: event.command, ...(event.code === undefined ? {} : { code: event.code }) };
         layout.span("harness", "commands", { name, from: at - event.elapsed, to: at, args });
         break;
@@ -154,4 +154,10 @@ function addEvents(
       default:
     }
   }
+}
+
+/** A command as it fits into a bar: without directories, and not all of it; the whole stands in its arguments. */
+function shortCommand(command: string): string {
+  const bare = command.replaceAll(/(?:\/[\w@%+=:,.-]+)+\//g, "");
+  return bare.length > 60 ? `${bare.slice(0, 57)}...` : bare;
 }

@@ -26,6 +26,7 @@ const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures
 
 /** Specs that only `kpi test --all` runs, and why; the closing line counts each as skipped. */
 const long: Readonly<Record<string, string>> = {
+  "budget.spec.ts": "two boots on a machine that does nothing else, about two minutes in emulation",
   "gate.spec.ts": "two clusters that must fail, about six minutes in emulation",
   "crash.spec.ts": "five killed runs and two clusters, about fifteen minutes in emulation",
 };
