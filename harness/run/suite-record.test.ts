@@ -1,10 +1,11 @@
 import { expect, test } from "bun:test";
-import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, cpSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { ClaimResult } from "../core/claim.ts";
 import { milliseconds } from "../core/duration.ts";
-import { openSuiteRecord, suiteDir } from "./suite-record.ts";
+import { projectRoot } from "../core/paths.ts";
+import { keepForSuite, openSuiteRecord, suiteDir } from "./suite-record.ts";
 
 const claim = (title: string): ClaimResult => ({
   file: "specs/network.spec.ts",
@@ -34,4 +35,19 @@ test("claims of several writers are read back, and a torn line costs only itself
 test("a process belongs to the suite that started it", () => {
   expect(suiteDir("/state", { KPI_SUITE: "/somewhere/else" })).toBe("/somewhere/else");
   expect(suiteDir("/state", {})).toMatch(/^\/state\/suites\/\d{4}-\d\d-\d\dT[\d-]+-\d+$/);
+});
+
+test("a run leaves with its suite what results are made of, and nothing anywhere without one", () => {
+  const dir = mkdtempSync(join(tmpdir(), "kpi-suite-"));
+  try {
+    const run = join(dir, "state", "runs", "2026-11-25T00-41-55-kpi");
+    cpSync(join(projectRoot, "fixtures", "recorded", "run"), run, { recursive: true });
+    keepForSuite(run, {});
+    expect(existsSync(join(dir, "suite"))).toBe(false);
+    keepForSuite(run, { KPI_SUITE: join(dir, "suite") });
+    const kept = join(dir, "suite", "runs", "2026-11-25T00-41-55-kpi");
+    expect(readdirSync(kept).sort()).toEqual(["events.ndjson", "plan.json", "terraform.log"]);
+  } finally {
+    rmSync(dir, { recursive: true });
+  }
 });

@@ -1,5 +1,5 @@
-import { closeSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
+import { basename, join } from "node:path";
 import type { ClaimResult } from "../core/claim.ts";
 
 /** What the claims of a suite wrote down as they ended: `claims.ndjson` in the suite's own directory. */
@@ -19,6 +19,16 @@ export function suiteDir(state: string, env: Readonly<Record<string, string | un
   const given = env[suiteVariable];
   if (given !== undefined && given !== "") return given;
   return join(state, "suites", `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}-${process.pid}`);
+}
+
+/** A run of a suite's own kpi, whose state goes with its test, leaves what results are made of with the suite, if there is one. */
+export function keepForSuite(runDir: string, env: Readonly<Record<string, string | undefined>> = process.env): void {
+  const suite = env[suiteVariable];
+  if (suite === undefined || suite === "") return;
+  const dir = join(suite, "runs", basename(runDir));
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  for (const file of ["events.ndjson", "plan.json", "terraform.log"])
+    if (existsSync(join(runDir, file))) copyFileSync(join(runDir, file), join(dir, file));
 }
 
 /**

@@ -18,7 +18,7 @@ import { declare } from "./journal.ts";
 import { RunLog, type RunListener, runId } from "./log.ts";
 import { type Seen, upStages } from "./stages.ts";
 import { checkpointStage, warmStage } from "./up-warm.ts";
-import { suiteVariable } from "./suite-record.ts";
+import { keepForSuite } from "./suite-record.ts";
 import { isHealthy } from "./watch.ts";
 
 export interface UpOptions {
@@ -126,7 +126,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
   } finally {
     seen.apply?.watching[Symbol.dispose]();
     keepConsoles(seen.apply?.access, log);
-    keepForSuite(log);
+    keepForSuite(log.dir);
     intent.settle();
   }
 }
@@ -195,16 +195,6 @@ async function afterFailure(
     error: errorJson(outcome),
   });
   return outcome;
-}
-
-/** A run of a suite's own kpi, whose state goes with its test, leaves what results are made of with the suite. */
-function keepForSuite(log: RunLog): void {
-  const suite = process.env[suiteVariable];
-  if (suite === undefined || suite === "") return;
-  const dir = join(suite, "runs", log.run);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  for (const file of ["events.ndjson", "plan.json", "terraform.log"])
-    if (existsSync(log.path(file))) copyFileSync(log.path(file), join(dir, file));
 }
 
 /** Copies the consoles from the lab, which goes, to the run, which stays. */
