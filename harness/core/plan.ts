@@ -148,32 +148,32 @@ export function macAddress(cluster: string, node: string): string {
 }
 
 /**
- * A stage may take four times its budget, and ten minutes at least, before it counts as hung; stages without a budget get what their
- * work needs on a slow machine. Where budgets are stretched the engine stretches these as well.
+ * A stage may take four times its budget, and what it needs on a crowded machine at least, before it counts as hung; stages without
+ * a budget get what their work needs on a slow machine. Where budgets are stretched the engine stretches these as well.
  */
 function planStages({ budgets }: ClusterSpec): StagePlan[] {
   const minute = 60_000;
-  const hang = (budget: Duration) => Math.max(4 * budget, 10 * minute) as Duration;
+  const hang = (budget: Duration, least: number) => Math.max(4 * budget, least * minute) as Duration;
   const unbudgeted = (name: StageName, needs: StageName[], deadline: number): StagePlan => ({
     name,
     needs,
     deadline: deadline as Duration,
   });
-  const budgeted = (name: "boot" | "network" | "install" | "ready", needs: StageName[]): StagePlan => ({
+  const budgeted = (name: keyof ClusterSpec["budgets"], needs: StageName[], least: number): StagePlan => ({
     name,
     needs,
     budget: budgets[name],
-    deadline: hang(budgets[name]),
+    deadline: hang(budgets[name], least),
   });
   return [
     unbudgeted("doctor", [], 15 * minute),
     unbudgeted("supplies", ["doctor"], 45 * minute),
     unbudgeted("image", ["supplies"], 30 * minute),
     unbudgeted("apply", ["image"], 5 * minute),
-    budgeted("boot", ["apply"]),
-    budgeted("network", ["boot"]),
-    budgeted("install", ["network"]),
-    budgeted("ready", ["apply"]),
+    budgeted("boot", ["apply"], 10),
+    budgeted("network", ["boot"], 10),
+    budgeted("install", ["network"], 20),
+    budgeted("ready", ["apply"], 30),
   ];
 }
 

@@ -27,6 +27,20 @@ function recorder() {
 }
 
 describe("runStages", () => {
+  test("a hang guard is stretched with the budget, by a factor that is only known once stages run", async () => {
+    const { emit, outcomes } = recorder();
+    let factor = 1;
+    const slow = { ...stage("boot", ["doctor"], 5), budget: milliseconds(5) };
+    const work = (signal: AbortSignal) =>
+      orAborted(signal, new Promise<void>((resolve) => void Bun.sleep(60).then(resolve)));
+    const table = { doctor: async () => void (factor = 50), boot: work };
+    await runStages([stage("doctor"), slow], table, emit, never, () => factor);
+    expect(outcomes()).toEqual({ doctor: "passed", boot: "passed" });
+    const bare = recorder();
+    await runStages([slow], { boot: work }, bare.emit, never).catch(() => {});
+    expect(bare.outcomes()).toEqual({ boot: "failed" });
+  });
+
   test("runs each stage after those it needs, independent ones side by side", async () => {
     const order: string[] = [];
     const both = Promise.withResolvers<void>();
