@@ -42,6 +42,8 @@ export interface RunRecord {
   readonly factor?: number;
   readonly stages: readonly StageRecord[];
   readonly nodes: readonly NodeRecord[];
+  /** When an outside program ran, in milliseconds since the run began; those that only watch are left out. */
+  readonly programs: readonly { readonly program: string; readonly from: number; readonly to: number }[];
   readonly error?: Readonly<Record<string, unknown>>;
 }
 
@@ -56,6 +58,7 @@ export const emptyRecord: RunRecord = {
   host: {},
   stages: [],
   nodes: [],
+  programs: [],
 };
 
 /** The record after one more event. Pure, so that a live view, a report and a test see the same. */
@@ -74,7 +77,11 @@ export function fold(record: RunRecord, event: RunEvent): RunRecord {
       };
     case "calibrated":
       return { ...next, calibration: event.calibration, factor: event.factor };
-    case "command":
+    case "command": {
+      const { program, command, elapsed, t } = event;
+      if (/^virsh .*\bevent\b/.test(command)) return next;
+      return { ...next, programs: [...record.programs, { program, from: t - elapsed, to: t }] };
+    }
     case "domain":
       return next;
     case "stage-started":

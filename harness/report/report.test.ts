@@ -41,6 +41,20 @@ const run = [
   at(50, { type: "calibrated", calibration, factor: 60 }),
   at(100, { type: "stage-started", stage: "apply" }),
   at(2_000, { type: "note", stage: "apply", text: "lab is up" }),
+  at(3_500, {
+    type: "command",
+    program: "terraform",
+    command: "terraform apply",
+    elapsed: milliseconds(3_000),
+    code: 0,
+  }),
+  at(3_800, {
+    type: "command",
+    program: "terraform",
+    command: "terraform init",
+    elapsed: milliseconds(1_000),
+    code: 0,
+  }),
   at(4_000, { type: "node", node: "k3s-cp-01", state: "started" }),
   ended(4_100, "apply", 4_000),
   at(4_100, { type: "stage-started", stage: "boot" }),
@@ -49,13 +63,23 @@ const run = [
   at(100_100, { type: "stage-started", stage: "ready" }),
   at(103_000, { type: "node", node: "k3s-cp-01", state: "Ready" }),
   ended(104_000, "ready", 3_900),
-  at(105_000, { type: "run-ended", outcome: "passed", elapsed: milliseconds(105_000) }),
+  at(104_000, { type: "stage-started", stage: "checkpoint" }),
+  at(110_000, {
+    type: "command",
+    program: "virsh",
+    command: "virsh event --all",
+    elapsed: milliseconds(110_000),
+    code: 0,
+  }),
+  at(114_000, { type: "stage-ended", stage: "checkpoint", outcome: "passed", elapsed: milliseconds(10_000) }),
+  at(115_000, { type: "run-ended", outcome: "passed", elapsed: milliseconds(115_000) }),
 ];
 const record = run.reduce(fold, emptyRecord);
 
 describe("timeline", () => {
-  test("splits wall time into guests, tools and harness", () => {
-    expect(shares(record)).toEqual({ total: 105_000, guests: 100_000, tools: 3_900, harness: 1_100 });
+  test("splits wall time into the guests' path, the checkpoint, outside programs and the harness", () => {
+    const parts = { guests: 100_000, checkpoint: 10_000, tools: 3_300, harness: 1_700 };
+    expect(shares(record)).toEqual({ total: 115_000, ...parts });
   });
 
   test("shows stages against their budgets and nodes step by step", () => {
@@ -63,7 +87,10 @@ describe("timeline", () => {
     expect(text).toContain("boot          1m36s  1.2s x 60.0 = 1m12s  over by 24.0s");
     expect(text).toContain("+1.9s lab is up");
     expect(text).toContain("k3s-cp-01        dns 20.1 · Ready 99.0");
-    expect(text).toContain("harness 1.1s (1.0 %)");
+    expect(text).toContain(
+      "up to Ready 1m45s = guests 1m40s (95.2 %) + outside programs 3.3s (3.1 %) + kpi itself 1.7s (1.6 %)",
+    );
+    expect(text).toContain("and then 10.0s for the checkpoint");
   });
 });
 

@@ -3,31 +3,46 @@ import { type Duration, formatDuration } from "../core/duration.ts";
 import type { Plan } from "../core/plan.ts";
 import type { NodeRecord, RunRecord, StageRecord } from "../core/record.ts";
 
-/** Where a run's time went, in milliseconds: the guests' critical path, the outside tools, and what is left for the harness. */
+/** Where a run's time went, in milliseconds; the last three are what is not the guests' own. */
 export interface Shares {
   readonly total: number;
-  /** From the first domain running to the last node Ready. */
+  /** Their critical path: from the first domain running to the last node Ready. */
   readonly guests: number;
-  /** Stages in which an outside tool works: doctor's installs, supply builds, Packer, Terraform. */
+  /** Freezing the Ready cluster, which nobody has to wait for. */
+  readonly checkpoint: number;
+  /** Outside of both, with an outside program running: doctor's installs, supply builds, Packer, Terraform. */
   readonly tools: number;
   /** What remains: kpi's own doing. */
   readonly harness: number;
 }
 
 /** Splits a finished run's wall time. Undefined while the run has no `ready` or no node that started. */
-export function shares(record: RunRecord): Shares | undefined {
-  const total = record.elapsed ?? record.now;
-  const ready = record.stages.find(({ stage }) => stage === "ready");
-  const started = record.nodes.map((node) => node.since["started"]).filter((at) => at !== undefined);
-  if (ready?.to === undefined || started.length === 0) return undefined;
+export function shares({ elapsed, now, stages, nodes, programs }: RunRecord): Shares | undefined {
+  const total = elapsed ?? now;
+  const ready = stages.find(({ stage }) => stage === "ready")?.to;
+  const saving = stages.find(({ stage }) => stage === "checkpoint");
+  const started = nodes.map((node) => node.since["started"]).filter((at) => at !== undefined);
+  if (ready === undefined || started.length === 0) return undefined;
   const first = Math.min(...started);
-  const guests = ready.to - first;
-  const busy = record.stages.filter(({ stage }) => toolStages.has(stage));
-  const tools = busy.reduce((sum, stage) => sum + Math.max(0, Math.min(stage.to ?? total, first) - stage.from), 0);
-  return { total, guests, tools, harness: Math.max(0, total - guests - tools) };
+  const checkpoint = saving === undefined ? 0 : (saving.to ?? total) - saving.from;
+  const tools = covered(programs, 0, first) + covered(programs, ready, saving?.from ?? total);
+  const guests = ready - first;
+  return { total, guests, checkpoint, tools, harness: Math.max(0, total - guests - checkpoint - tools) };
 }
 
-const toolStages: ReadonlySet<string> = new Set(["doctor", "supplies", "image", "apply"]);
+/** How much of a time some span covers; where several overlap it counts once. */
+function covered(spans: readonly { from: number; to: number }[], from: number, to: number): number {
+  const sorted = [...spans].sort((a, b) => a.from - b.from);
+  let sum = 0;
+  let reached = from;
+  for (const span of sorted) {
+    const [start, end] = [Math.max(span.from, reached), Math.min(span.to, to)];
+    if (end <= start) continue;
+    sum += end - start;
+    reached = end;
+  }
+  return sum;
+}
 
 /** The timeline that `up` ends with: stages against their budgets, nodes step by step, and where the time went. */
 export function renderTimeline(record: RunRecord, plan: Plan): string {
@@ -41,14 +56,17 @@ export function renderTimeline(record: RunRecord, plan: Plan): string {
     for (const node of nodes) lines.push(`  ${node.name.padEnd(16)} ${nodeSteps(node)}`);
   }
   const split = shares(record);
-  if (split !== undefined) {
-    const percent = (part: number) => `${((100 * part) / split.total).toFixed(1)} %`;
-    lines.push(
-      "",
-      `total ${formatDuration(split.total)} = guests ${formatDuration(split.guests)} (${percent(split.guests)}) + tools ${formatDuration(split.tools)} (${percent(split.tools)}) + harness ${formatDuration(split.harness)} (${percent(split.harness)})`,
-    );
-  }
+  if (split !== undefined) lines.push("", ...shareRows(split));
   return lines.join("\n");
+}
+
+/** The harness's cost is all that is not the guests' critical path and not the checkpoint. */
+function shareRows({ total, guests, checkpoint, tools, harness }: Shares): string[] {
+  const percent = (part: number) => `${((100 * part) / (total - checkpoint)).toFixed(1)} %`;
+  const said = (what: string, part: number) => `${what} ${formatDuration(Math.round(part))} (${percent(part)})`;
+  const parts = [said("guests", guests), said("outside programs", tools), said("kpi itself", harness)];
+  const saving = checkpoint === 0 ? "" : `, and then ${formatDuration(Math.round(checkpoint))} for the checkpoint`;
+  return [`up to Ready ${formatDuration(Math.round(total - checkpoint))} = ${parts.join(" + ")}${saving}`];
 }
 
 function stageRows(stage: StageRecord, plan: Plan, factor: number): string[] {
