@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
+import { describeFault } from "../core/fault-spec.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import { digestAll } from "../lab/checkpoint.ts";
 import { saveLab } from "../lab/checkpoint-save.ts";
@@ -21,7 +22,7 @@ import {
   writeManifest,
 } from "./checkpoint-store.ts";
 import type { ClusterState } from "./cluster.ts";
-import { declare } from "./journal.ts";
+import { declare, declared } from "./journal.ts";
 import { pauseBeforeRenewal } from "./lease-moment.ts";
 
 /** After it goes on, every node of a well saved cluster shows within this time that it lives. */
@@ -53,6 +54,7 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
     throw new KpiError("host", "no checkpoint may be made: KPI_CHECKPOINT_SPACE is 0", {
       hint: "set it to a size such as 12GiB",
     });
+  refuseFaults(cluster.stateDir, cluster.name);
   const began = performance.now();
   onProgress({ what: "waiting until all nodes are Ready" });
   const inputs = await currentInputs(plan, moment, paths, signal);
@@ -89,6 +91,18 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/** What is broken on purpose would be broken in every fork, and nobody would heal it there. */
+function refuseFaults(state: string, cluster: string): void {
+  const faults = declared(state).flatMap(({ intent }) =>
+    intent.kind === "fault" && intent.cluster === cluster ? [describeFault(intent.fault)] : [],
+  );
+  if (faults.length === 0) return;
+  throw new KpiError("host", `cluster ${cluster} is broken on purpose`, {
+    got: faults.join(", "),
+    hint: "wait until the fault is over, or end the kpi that made it",
+  });
 }
 
 /**
