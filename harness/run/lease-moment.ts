@@ -5,8 +5,11 @@ import type { Access } from "./access.ts";
 
 /** A kubelet renews its lease this long after it has finished the last time, plus up to 4 %: milliseconds (kubelet: 0.25 of 40 s). */
 export const renewal = 10_000;
-/** How long before the next renewal a node is paused: what it will need after a restore until it shows that it lives. */
-const margin = 700;
+/**
+ * How long before the next renewal a node is paused: what it needs after a restore until its clock is set and it shows that it lives.
+ * The watch tells of a renewal some tenths of a second late, and with a clock that is not set yet a renewal would not count.
+ */
+const margin = 1_000;
 
 /** When a node is to be paused: milliseconds of whatever clock the input has. */
 export interface Moment {
