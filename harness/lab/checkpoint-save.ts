@@ -77,7 +77,10 @@ export async function saveLab(lab: RunningLab, dir: string, options: SaveOptions
     await Promise.all(saving);
   } finally {
     resumedAt = Date.now();
-    await Promise.all(domains.map(({ name }) => awake.goOn(name)));
+    const failed: unknown[] = [];
+    // One after the other: a node whose neighbours are waking takes seconds to hear what time it is.
+    for (const { name } of domains) await awake.goOn(name).catch((error: unknown) => failed.push(error));
+    if (failed.length > 0) throw failed[0];
   }
   const pausedFor = performance.now() - began;
   const saved = {
