@@ -1,3 +1,4 @@
+import { notYet, until } from "../core/deadline.ts";
 import { type Duration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { type CommandResult, run } from "./exec.ts";
@@ -72,12 +73,18 @@ export class Machines {
    * the hardware's by a program (hwclock) that a small guest lacks: a complaint about that alone is no failure.
    */
   async setClock(domain: string): Promise<void> {
-    const time = BigInt(Date.now()) * 1_000_000n;
-    const set = `{"execute":"guest-set-time","arguments":{"time":${time}}}`;
-    const command = ["qemu-agent-command", domain, set, "--timeout", String(agentLimit / 1_000)];
-    const { code, stderr } = await this.virsh(command, agentLimit, [0, 1]);
-    if (code === 0 || stderr.includes("failed to set hardware clock")) return;
-    throw new KpiError("command", `the clock of ${domain} cannot be set`, { details: stderr.split("\n") });
+    const stoppable = this.signal === undefined ? {} : { signal: this.signal };
+    const attempt = async () => {
+      const time = BigInt(Date.now()) * 1_000_000n;
+      const set = `{"execute":"guest-set-time","arguments":{"time":${time}}}`;
+      const command = ["qemu-agent-command", domain, set, "--timeout", String(agentLimit / 1_000)];
+      const { code, stderr } = await this.virsh(command, agentLimit, [0, 1]);
+      if (code === 0 || stderr.includes("failed to set hardware clock")) return;
+      // libvirt may hear only a moment after a restore that the agent's channel is open.
+      if (stderr.includes("agent is not connected")) notYet(stderr);
+      throw new KpiError("command", `the clock of ${domain} cannot be set`, { details: stderr.split("\n") });
+    };
+    await until(`the clock of ${domain} cannot be set`, agentLimit, attempt, stoppable);
   }
 
   /** Lets a machine go on, and sets its clock, which stood still with it, before anything in it asks for the time. */
