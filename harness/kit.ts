@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { minutes } from "./core/duration.ts";
 import { kpiPaths, projectRoot } from "./core/paths.ts";
+import { extendExpect } from "./kit/matchers.ts";
+import { readSpecs } from "./kit/spec-nodes.ts";
 import { clusterNames } from "./run/cluster.ts";
 import { type CommandResult, type RunningCommand, run, type RunOptions, start } from "./tools/exec.ts";
 
@@ -16,9 +18,14 @@ export { during, type Invariant } from "./run/invariant.ts";
 export { networkFaults, type NetworkFaults } from "./run/network-fault.ts";
 export { nodeFaults, type NodeFaults } from "./run/node-fault.ts";
 export { kpiPaths, projectRoot } from "./core/paths.ts";
+export { useCluster } from "./kit/use-cluster.ts";
 export { openLab } from "./lab/lab.ts";
 export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
 export { run } from "./tools/exec.ts";
+export { expect } from "bun:test";
+
+extendExpect();
+await readSpecs();
 
 /** A kpi of a test's own: state in a directory that goes with it, the machine's cache (or another one), called as a user calls it. */
 export interface TestKpi extends AsyncDisposable {

@@ -2,7 +2,17 @@ import { expect, test } from "bun:test";
 import { dirname, join, relative } from "node:path";
 
 /** Lower layers know nothing of higher ones; files at the top of harness/ (cli, kit, ...) are the highest. */
-const rank: Record<string, number> = { core: 0, tools: 1, lab: 2, supplies: 2, report: 3, run: 4, commands: 5, "": 6 };
+const rank: Record<string, number> = {
+  core: 0,
+  tools: 1,
+  lab: 2,
+  supplies: 2,
+  report: 3,
+  run: 4,
+  commands: 5,
+  kit: 5,
+  "": 6,
+};
 const owners: Record<string, string> = {
   execa: "tools/exec.ts",
   ssh2: "tools/ssh.ts",

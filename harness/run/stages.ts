@@ -23,6 +23,7 @@ import { makeReady } from "./doctor.ts";
 import type { StageTable } from "./engine.ts";
 import type { RunLog } from "./log.ts";
 import type { NodeStep } from "./nodes.ts";
+import { recordSeen } from "./seen.ts";
 import { supplyFile, terraformVariables } from "./variables.ts";
 import { awaitReady, awaitSystemPods, fetchKubeconfig, type Watching, watchNodes } from "./watch.ts";
 
@@ -53,7 +54,11 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
   const note = (stage: StageName, text: string) => emit({ type: "note", stage, text });
   const progress = (stage: StageName) => (report: Progress) => emit({ type: "progress", stage, ...report });
   const keep = <Name extends keyof Seen>(name: Name, work: (signal: AbortSignal) => Promise<Seen[Name]>) => {
-    return async (signal: AbortSignal) => (seen[name] = await work(signal));
+    return async (signal: AbortSignal) => {
+      const found = (seen[name] = await work(signal));
+      recordSeen(log.dir, seen);
+      return found;
+    };
   };
   const eachNode = async (step: NodeStep, signal: AbortSignal) => {
     const { watching } = need(seen, "apply");

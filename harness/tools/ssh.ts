@@ -7,6 +7,8 @@ import { type CommandResult, shellQuote } from "./exec.ts";
 import { LineReader } from "./lines.ts";
 import { parsePublicKey } from "./ssh-key.ts";
 
+export { Client as SshClient } from "ssh2";
+
 /** How to reach one machine. */
 export interface ConnectOptions {
   readonly host: string;

@@ -7,13 +7,24 @@ declare module "ssh2" {
   export interface ConnectConfig {
     sock: Socket;
     username: string;
-    privateKey: string;
+    privateKey?: string;
     readyTimeout: number;
-    keepaliveInterval: number;
-    keepaliveCountMax: number;
+    keepaliveInterval?: number;
+    keepaliveCountMax?: number;
+    /** Called for each attempt with the methods that the server still offers (null at first); `next(false)` gives up. */
+    authHandler?: (
+      offered: string[] | null,
+      partly: boolean | null,
+      next: (attempt: AuthAttempt | false) => void,
+    ) => void;
     algorithms: { serverHostKey: string[] };
     hostVerifier(key: Buffer): boolean;
   }
+
+  export type AuthAttempt =
+    | { type: "none"; username: string }
+    | { type: "publickey"; username: string; key: string }
+    | { type: "password"; username: string; password: string };
 
   export interface ClientChannel extends Duplex {
     readonly stderr: Readable;

@@ -1,0 +1,164 @@
+import { readFileSync, statSync } from "node:fs";
+import { connect } from "node:net";
+import { KpiError } from "../core/errors.ts";
+import type { NodePlan } from "../core/plan.ts";
+import type { Access } from "../run/access.ts";
+import { openKube } from "../tools/kube.ts";
+import { parseKubeconfig } from "../tools/kubeconfig.ts";
+import { foreignCertificate } from "../tools/certificate.ts";
+import { requestStatus } from "../tools/https-status.ts";
+import { generateSshKey } from "../tools/ssh-key.ts";
+import { type LoginAttempt, tryLogin } from "../tools/ssh-login.ts";
+import { connectThrough, proxyUrl } from "../tools/tunnel.ts";
+
+/** What a node's ssh server answered to somebody who is not supposed to get in, and to the operator. */
+export interface SshDoorSeen {
+  /** Methods offered to the operator's user. */
+  readonly offered: readonly string[];
+  /** `refused` or `accepted`, by who tried. */
+  readonly password: string;
+  readonly otherKey: string;
+  readonly operator: string;
+  readonly root: string;
+  readonly otherUser: string;
+}
+
+export interface AccessSeen {
+  readonly kubeconfig: { readonly mode: string; readonly server: string };
+  /** HTTP status of GET /api/v1/nodes, by who asked; `untrusted` where TLS ended it. */
+  readonly api: {
+    readonly operator: number;
+    readonly anonymous: number;
+    readonly foreignCertificate: number | string;
+    readonly otherCa: string;
+  };
+  /** What the operator may do everything with, and a pod's default account nothing. */
+  readonly rbac: {
+    readonly operatorMayAll: boolean;
+    readonly operatorGroups: readonly string[];
+    readonly podMayListSecrets: boolean;
+    readonly podMayListNodes: boolean;
+    readonly anonymousMayListPods: boolean;
+  };
+  /** HTTP status of GET /pods on each node's kubelet. */
+  readonly kubelet: Readonly<Record<string, { readonly anonymous: number | string; readonly token: number | string }>>;
+  readonly ssh: Readonly<Record<string, SshDoorSeen>>;
+}
+
+/** Knocks at every door of the cluster from outside, with the right key and with wrong ones. */
+export async function seeAccess(access: Access): Promise<AccessSeen> {
+  const { plan } = access;
+  const each = async <T>(work: (node: NodePlan) => Promise<T>) =>
+    Object.fromEntries(await Promise.all(plan.nodes.map(async (node) => [node.name, await work(node)] as const)));
+  const [api, rbac, kubelet, ssh] = await Promise.all([
+    seeApiDoor(access),
+    seeRbac(access),
+    each((node) => seeKubelet(access, node)),
+    each((node) => seeSshDoor(access, node)),
+  ]);
+  const mode = (statSync(access.kubeconfigPath).mode & 0o777).toString(8);
+  const { server } = parseKubeconfig(readFileSync(access.kubeconfigPath, "utf8"));
+  return { kubeconfig: { mode, server }, api, rbac, kubelet, ssh };
+}
+
+const nodesPath = "/api/v1/nodes";
+
+async function seeApiDoor(access: Access): Promise<AccessSeen["api"]> {
+  const ours = parseKubeconfig(readFileSync(access.kubeconfigPath, "utf8"));
+  const foreign = await foreignCertificate("kpi-spec-foreigner");
+  const kube = openKube({ kubeconfig: ours });
+  const proxy = ours.proxyUrl === undefined ? {} : { proxy: ours.proxyUrl };
+  const [operator, anonymous, stranger, otherCa] = await Promise.all([
+    kube.request(nodesPath),
+    kube.anonymous().request(nodesPath),
+    requestStatus(ours.server + nodesPath, { ...proxy, cert: foreign.cert, key: foreign.key }),
+    openKube({ kubeconfig: { ...ours, ca: foreign.cert } })
+      .request(nodesPath)
+      .then(
+        ({ status }) => `answered ${status}`,
+        (error: unknown) => (error instanceof KpiError ? `refused: ${error.what}` : String(error)),
+      ),
+  ]);
+  return {
+    operator: operator.status,
+    anonymous: anonymous.status,
+    foreignCertificate: stranger,
+    otherCa,
+  };
+}
+
+interface Review {
+  readonly status: { readonly allowed?: boolean; readonly userInfo?: { readonly groups?: readonly string[] } };
+}
+
+async function seeRbac(access: Access): Promise<AccessSeen["rbac"]> {
+  const kube = access.kube();
+  const review = async (api: string, kind: string, spec: object): Promise<Review["status"]> => {
+    const [group = "", version = ""] = api.split("/");
+    const { text } = await kube.request(`/apis/${group}/${version}/${kind.toLowerCase()}s`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ apiVersion: api, kind, spec }),
+    });
+    return (JSON.parse(text) as Review).status ?? {};
+  };
+  const may = async (user: string, groups: readonly string[], verb: string, resource: string) => {
+    const resourceAttributes = { namespace: "default", verb, resource };
+    const spec = { user, groups, resourceAttributes };
+    return (await review("authorization.k8s.io/v1", "SubjectAccessReview", spec)).allowed === true;
+  };
+  const pod = "system:serviceaccount:default:default";
+  const podGroups = ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"];
+  const [self, all, secrets, nodes, anonymous] = await Promise.all([
+    review("authentication.k8s.io/v1", "SelfSubjectReview", {}),
+    review("authorization.k8s.io/v1", "SelfSubjectAccessReview", {
+      resourceAttributes: { verb: "*", group: "*", resource: "*" },
+    }),
+    may(pod, podGroups, "list", "secrets"),
+    may(pod, podGroups, "list", "nodes"),
+    may("system:anonymous", ["system:unauthenticated"], "list", "pods"),
+  ]);
+  return {
+    operatorMayAll: all.allowed === true,
+    operatorGroups: self.userInfo?.groups ?? [],
+    podMayListSecrets: secrets,
+    podMayListNodes: nodes,
+    anonymousMayListPods: anonymous,
+  };
+}
+
+async function seeKubelet({ lab }: Access, { address }: NodePlan) {
+  const url = `https://${address}:10250/pods`;
+  const proxy = lab === undefined ? {} : { proxy: proxyUrl(lab.proxy) };
+  const [anonymous, token] = await Promise.all([
+    requestStatus(url, proxy),
+    requestStatus(url, { ...proxy, token: "nobody" }),
+  ]);
+  return { anonymous, token };
+}
+
+async function seeSshDoor({ lab, plan, secrets }: Access, node: NodePlan): Promise<SshDoorSeen> {
+  const hostKey = secrets.hosts[node.name]?.publicKey ?? "";
+  const open = async () => {
+    if (lab !== undefined) return connectThrough(lab.proxy, node.address, 22);
+    return connect({ host: node.address, port: 22 });
+  };
+  const ours: LoginAttempt = { method: "publickey", privateKey: secrets.user.privateKey };
+  const other: LoginAttempt = { method: "publickey", privateKey: generateSshKey("kpi-spec-stranger").privateKey };
+  const password: LoginAttempt = { method: "password", password: plan.user };
+  const verdict = (accepted: boolean) => (accepted ? "accepted" : "refused");
+  // The attempts that must fail come first and the operator's last, so that this connection ends well: see tryLogin.
+  const [user, root, otherUser] = await Promise.all([
+    tryLogin({ user: plan.user, hostKey, open, attempts: [{ method: "none" }, other, password, ours] }),
+    tryLogin({ user: "root", hostKey, open, attempts: [ours] }),
+    tryLogin({ user: "admin", hostKey, open, attempts: [ours] }),
+  ]);
+  return {
+    offered: user.offered,
+    otherKey: verdict(user.accepted === 1),
+    password: verdict(user.accepted === 2 || user.offered.some((method) => method !== "publickey")),
+    operator: verdict(user.accepted === 3),
+    root: verdict(root.accepted >= 0),
+    otherUser: verdict(otherUser.accepted >= 0),
+  };
+}

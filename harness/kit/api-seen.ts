@@ -1,0 +1,98 @@
+import { KpiError } from "../core/errors.ts";
+import type { Kube } from "../tools/kube.ts";
+import { type ApiNode, type ApiPod, type NodeState, nodeState, type PodState, podState } from "../tools/kube-state.ts";
+
+/** A node as the API knows it. */
+export interface ApiNodeSeen extends NodeState {
+  readonly roles: readonly string[];
+  readonly bootId: string;
+  readonly unschedulable: boolean;
+  /** Conditions other than Ready that are true: MemoryPressure, DiskPressure, PIDPressure, NetworkUnavailable. */
+  readonly pressures: readonly string[];
+}
+
+export interface StorageClassSeen {
+  readonly name: string;
+  readonly provisioner: string;
+  readonly isDefault: boolean;
+  readonly binding: string;
+}
+
+/** What the API says about the cluster. */
+export interface ApiSeen {
+  /** `v1.34.3+lab1` */
+  readonly version: string;
+  readonly nodes: readonly ApiNodeSeen[];
+  /** Of all namespaces. */
+  readonly pods: readonly PodState[];
+  readonly namespaces: readonly string[];
+  readonly storageClasses: readonly StorageClassSeen[];
+  /** Endpoints of kube-dns that are ready. */
+  readonly dnsEndpoints: number;
+  readonly dnsAddress: string;
+}
+
+interface Raw {
+  readonly metadata: {
+    readonly name: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
+  readonly [key: string]: unknown;
+}
+
+/** Asks the API, with requests side by side. */
+export async function seeApi(kube: Kube): Promise<ApiSeen> {
+  const get = async <T>(path: string): Promise<T> => {
+    const { status, text } = await kube.request(path);
+    if (status !== 200)
+      throw new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
+    return JSON.parse(text) as T;
+  };
+  const list = async <T>(path: string) => (await get<{ items: T[] }>(path)).items;
+  const [{ gitVersion }, nodes, pods, namespaces, classes, slices, dns] = await Promise.all([
+    get<{ gitVersion: string }>("/version"),
+    list<ApiNode & Raw>("/api/v1/nodes"),
+    list<ApiPod>("/api/v1/pods"),
+    list<Raw>("/api/v1/namespaces"),
+    list<Raw>("/apis/storage.k8s.io/v1/storageclasses"),
+    list<Raw>(
+      "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io/service-name=kube-dns",
+    ),
+    get<{ spec: { clusterIP: string } }>("/api/v1/namespaces/kube-system/services/kube-dns"),
+  ]);
+  return {
+    version: gitVersion,
+    nodes: nodes.map(apiNode),
+    pods: pods.map(podState),
+    namespaces: namespaces.map(({ metadata }) => metadata.name),
+    storageClasses: classes.map(({ metadata, ["provisioner"]: provisioner, ["volumeBindingMode"]: binding }) => ({
+      name: metadata.name,
+      provisioner: String(provisioner),
+      isDefault: metadata.annotations?.["storageclass.kubernetes.io/is-default-class"] === "true",
+      binding: String(binding),
+    })),
+    dnsEndpoints: slices.flatMap((slice) =>
+      ((slice["endpoints"] ?? []) as { conditions?: { ready?: boolean } }[]).filter(
+        ({ conditions }) => conditions?.ready,
+      ),
+    ).length,
+    dnsAddress: dns.spec.clusterIP,
+  };
+}
+
+function apiNode(node: ApiNode & Raw): ApiNodeSeen {
+  const role = "node-role.kubernetes.io/";
+  return {
+    ...nodeState(node),
+    roles: Object.keys(node.metadata.labels ?? {})
+      .filter((label) => label.startsWith(role))
+      .map((label) => label.slice(role.length))
+      .sort(),
+    bootId: node.status?.nodeInfo?.["bootID"] ?? "",
+    unschedulable: node.spec?.unschedulable === true,
+    pressures: (node.status?.conditions ?? [])
+      .filter(({ type, status }) => type !== "Ready" && status === "True")
+      .map(({ type }) => type),
+  };
+}

@@ -1,0 +1,136 @@
+import { test } from "bun:test";
+import { basename } from "node:path";
+import type { ClaimOutcome } from "../core/claim.ts";
+import { type Duration, minutes } from "../core/duration.ts";
+import { errorJson, KpiError, renderError } from "../core/errors.ts";
+import type { StageName } from "../core/event.ts";
+import type { NodePlan, Plan } from "../core/plan.ts";
+import { type CallSite, callSite, placeOf, pointTo } from "./call-site.ts";
+import { type NodeHandle } from "./node.ts";
+import type { NodeSeen } from "./node-seen.ts";
+import { observers, type SeenAt } from "./observers.ts";
+import { noteClaim } from "./results.ts";
+import { Blocked } from "./shared-run.ts";
+
+/** The stages whose nodes were looked at one by one. */
+export type NodeStage = { [At in keyof SeenAt]: SeenAt[At] extends { nodes: unknown } ? At : never }[keyof SeenAt];
+
+/** What a claim on the whole cluster is given. */
+export interface ClaimContext<At extends keyof SeenAt> {
+  readonly seen: SeenAt[At];
+  readonly plan: Plan;
+}
+
+/** What a claim on one node is given: this node's part of `seen`, and the whole of it as `all`. */
+export interface NodeContext<At extends NodeStage> extends ClaimContext<At> {
+  readonly node: NodeHandle;
+  readonly all: SeenAt[At];
+}
+export type NodeClaimContext<At extends NodeStage> = Omit<NodeContext<At>, "seen"> & { readonly seen: NodeSeen };
+
+export type Claim<At extends keyof SeenAt> = (context: ClaimContext<At>) => void | Promise<void>;
+export type NodeClaim<At extends NodeStage> = (context: NodeClaimContext<At>) => void | Promise<void>;
+
+/** A claim as it stands in its file; judging it is separate from running it, so that its teeth can be shown. */
+export interface DeclaredClaim {
+  readonly title: string;
+  readonly spec: string;
+  readonly stage: keyof SeenAt;
+  readonly site: CallSite;
+  readonly eachNode: boolean;
+  judge(seen: unknown, plan: Plan, node?: NodeHandle): void | Promise<void>;
+}
+
+/** Where claims go: to bun as tests, or, while teeth are shown, into a list. */
+let collecting: DeclaredClaim[] | undefined;
+
+/** Runs `load`, which imports spec files, and returns the claims that they declare instead of running them. */
+export async function collectClaims(load: () => Promise<void>): Promise<readonly DeclaredClaim[]> {
+  const list: DeclaredClaim[] = [];
+  collecting = list;
+  try {
+    await load();
+  } finally {
+    collecting = undefined;
+  }
+  return list;
+}
+
+export const isCollecting = (): boolean => collecting !== undefined;
+
+/** How a claim gets at what it judges. */
+export interface Judging {
+  plan(): Promise<Plan>;
+  seen(): Promise<unknown>;
+  node?(): Promise<NodeHandle>;
+  cluster(): Promise<string>;
+  /** Called after a failure: files that show more. */
+  evidence?(): Promise<readonly string[]>;
+}
+
+/** Declares a claim: one bun test, run beside the others of its file. */
+export function declare(claim: DeclaredClaim, titles: readonly string[], judging: (index: number) => Judging): void {
+  if (collecting !== undefined) {
+    collecting.push(claim);
+    return;
+  }
+  titles.forEach((title, index) => {
+    test.concurrent(title, () => runClaim(claim, title, judging(index)), minutes(40));
+  });
+}
+
+/** Claims with a stage name of the pipeline keep it; the long looks at a Ready cluster come after `ready`. */
+const stageOf = (at: keyof SeenAt): StageName => observers[at].after;
+
+async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): Promise<void> {
+  const at = new Date().toISOString();
+  const began = performance.now();
+  const note = (outcome: ClaimOutcome, place: CallSite, more: object = {}) =>
+    noteClaim({
+      file: claim.site.file,
+      line: place.line,
+      area: basename(claim.site.file).split(".")[0] ?? "",
+      title,
+      stage: stageOf(claim.stage),
+      outcome,
+      at,
+      elapsed: (performance.now() - began) as Duration,
+      ...more,
+    });
+  let cluster: string | undefined;
+  try {
+    cluster = await judging.cluster();
+    const [plan, seen, node] = [await judging.plan(), await judging.seen(), await judging.node?.()];
+    await claim.judge(seen, plan, node);
+    note("passed", claim.site, { cluster });
+  } catch (error) {
+    const named = cluster === undefined ? {} : { cluster };
+    if (error instanceof Blocked) {
+      note("blocked", claim.site, { ...named, why: `by ${error.by}`, error: errorJson(error) });
+      throw pointTo(error, claim.site);
+    }
+    const attachments = (await judging.evidence?.().catch(() => [])) ?? [];
+    const known = error instanceof KpiError;
+    const place = placeOf(error, claim.site);
+    note("failed", place, {
+      ...named,
+      error: known ? errorJson(error) : { kind: "claim", what: plainMessage(error) },
+      ...(attachments.length > 0 ? { attachments } : {}),
+    });
+    throw known ? pointTo(shown(error), claim.site) : error;
+  }
+}
+
+/** bun shows only the message of an error: the rest of ours goes there. */
+function shown(error: KpiError): Error {
+  const full = new Error(renderError(error), { cause: error.cause });
+  full.name = "claim";
+  if (error.stack !== undefined) full.stack = error.stack.replace(error.message, full.message);
+  return full;
+}
+
+const plainMessage = (error: unknown): string =>
+  (error instanceof Error ? error.message : String(error)).replace(/\x1b\[[0-9;]*m/g, "").trim();
+
+export { callSite };
+export type { NodePlan };

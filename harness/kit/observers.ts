@@ -1,0 +1,99 @@
+import { KpiError } from "../core/errors.ts";
+import type { StageName } from "../core/event.ts";
+import type { NodePlan } from "../core/plan.ts";
+import { readSeen, type RecordedSeen } from "../run/seen.ts";
+import { type AccessSeen, seeAccess } from "./access-seen.ts";
+import { type ApiSeen, seeApi } from "./api-seen.ts";
+import type { NodeSeen } from "./node-seen.ts";
+import type { Session } from "./session.ts";
+import type { SharedRun } from "./shared-run.ts";
+
+/** All nodes, each seen from within. Asking for one that could not be looked at throws why. */
+export interface NodesSeen {
+  readonly nodes: Readonly<Record<string, NodeSeen>>;
+}
+
+/** The nodes after the installation, and what was to be installed. */
+export interface InstallSeen extends NodesSeen {
+  /** sha256 of each file of the k3s supply, as this machine holds it. */
+  readonly artefacts: Readonly<Record<string, string>>;
+}
+
+export interface ReadySeen extends NodesSeen {
+  readonly api: ApiSeen;
+}
+
+/** What there is to see after each stage. The four at the end are looks at a Ready cluster that take a while. */
+export interface SeenAt {
+  readonly network: NodesSeen;
+  readonly install: InstallSeen;
+  readonly ready: ReadySeen;
+  readonly access: AccessSeen;
+}
+
+/** A thing to look at: after which stage, and how. */
+export interface Observer<T> {
+  readonly after: StageName;
+  observe(look: Look): Promise<T>;
+}
+
+/** What an observer looks through. */
+export interface Look {
+  readonly run: SharedRun;
+  readonly session: Session;
+  /** What the run's own stages saw. */
+  readonly recorded: RecordedSeen;
+  /** A node from within; once for all that look after the same stage. */
+  node(node: NodePlan): Promise<NodeSeen>;
+}
+
+export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } = {
+  network: { after: "network", observe: seeNodes },
+  install: {
+    after: "install",
+    observe: async (look) => ({ ...(await seeNodes(look)), artefacts: artefacts(look) }),
+  },
+  ready: {
+    after: "ready",
+    async observe(look) {
+      const [nodes, api] = await Promise.all([seeNodes(look), seeApi(look.session.access.kube())]);
+      return join(nodes, { api });
+    },
+  },
+  access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
+};
+
+/** Adds to an object without touching its getters, which a spread would call. */
+function join<A extends object, B extends object>(base: A, more: B): A & B {
+  return Object.defineProperties(base, Object.getOwnPropertyDescriptors(more)) as A & B;
+}
+
+async function seeNodes(look: Look): Promise<NodesSeen> {
+  const { nodes } = look.run.plan;
+  const looks = await Promise.allSettled(nodes.map((node) => look.node(node)));
+  const seen = {};
+  looks.forEach((result, index) => {
+    const name = nodes[index]?.name ?? "";
+    // One node that cannot be looked at must not take the claims on the others with it.
+    const get = () => {
+      if (result.status === "fulfilled") return result.value;
+      throw unseen(name, result.reason);
+    };
+    Object.defineProperty(seen, name, { get, enumerable: true });
+  });
+  return { nodes: seen };
+}
+
+function unseen(node: string, reason: unknown): KpiError {
+  if (reason instanceof KpiError)
+    return new KpiError(reason.kind, `${node} cannot be looked at: ${reason.what}`, { details: reason.details });
+  return new KpiError("claim", `${node} cannot be looked at: ${String(reason)}`);
+}
+
+function artefacts({ recorded, run }: Look): Readonly<Record<string, string>> {
+  return recorded.supplies?.[run.plan.k3s.distribution]?.files ?? {};
+}
+
+export function recordedSeen(run: SharedRun): RecordedSeen {
+  return readSeen(run.dir);
+}

@@ -1,0 +1,70 @@
+import { orAborted } from "../core/deadline.ts";
+import { minutes } from "../core/duration.ts";
+import type { NodePlan, Plan } from "../core/plan.ts";
+import type { NodeSeen } from "./node-seen.ts";
+import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
+import { Session } from "./session.ts";
+import { joinRun, type SharedRun } from "./shared-run.ts";
+
+/** Hang guard of one look; the program's own deadlines are shorter. */
+const lookLimit = minutes(5);
+
+/** One spec's cluster in this process: its run, and everything that was seen of it, once. */
+export class SharedCluster {
+  #run: Promise<SharedRun> | undefined;
+  #session: Promise<Session> | undefined;
+  readonly #seen = new Map<keyof SeenAt, Promise<unknown>>();
+  readonly #nodes = new Map<string, Promise<NodeSeen>>();
+
+  constructor(readonly spec: string) {}
+
+  /** Joined or started when the first claim asks. */
+  run(): Promise<SharedRun> {
+    this.#run ??= joinRun(this.spec);
+    return this.#run;
+  }
+
+  async plan(): Promise<Plan> {
+    return (await this.run()).plan;
+  }
+
+  async session(): Promise<Session> {
+    this.#session ??= this.run().then(async (run) => new Session(await run.access(), run.plan));
+    return this.#session;
+  }
+
+  /** What is to be seen at a stage, as soon as the stage has passed; everybody who asks shares one look. */
+  seen<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
+    const known = this.#seen.get(at) as Promise<SeenAt[At]> | undefined;
+    const look = known ?? this.#look(at);
+    this.#seen.set(at, look);
+    return look;
+  }
+
+  async #look<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
+    const { after, observe } = observers[at];
+    const run = await this.run();
+    await run.stage(after);
+    const session = await this.session();
+    const node = (planned: NodePlan) => this.#node(planned, session, run.joined ? "joined" : after);
+    const look: Look = { run, session, node, recorded: recordedSeen(run) };
+    return orAborted(AbortSignal.timeout(lookLimit), observe(look));
+  }
+
+  /** A cluster that was Ready from the start is looked at once; one that is being made, once a stage. */
+  #node(planned: NodePlan, session: Session, when: string): Promise<NodeSeen> {
+    const key = `${planned.name} ${when}`;
+    const looking = this.#nodes.get(key) ?? session.look(planned);
+    this.#nodes.set(key, looking);
+    return looking;
+  }
+}
+
+const clusters = new Map<string, SharedCluster>();
+
+/** The shared cluster of a spec: one in this process, however many files use it. */
+export function sharedCluster(spec: string): SharedCluster {
+  const found = clusters.get(spec) ?? new SharedCluster(spec);
+  clusters.set(spec, found);
+  return found;
+}

@@ -1,0 +1,227 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { notYet, until } from "../core/deadline.ts";
+import { minutes, seconds } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
+import type { RunEvent, StageName } from "../core/event.ts";
+import { kpiPaths, projectRoot } from "../core/paths.ts";
+import type { Plan } from "../core/plan.ts";
+import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
+import { type Access, openAccess } from "../run/access.ts";
+import { chooseSpec } from "../run/choice.ts";
+import { ClusterDir, latestRun } from "../run/cluster.ts";
+import { isHealthy } from "../run/watch.ts";
+import { start } from "../tools/exec.ts";
+import { readOwner, isAlive } from "../tools/owner.ts";
+
+/** A stage that did not pass: why its claims cannot be judged. */
+export class Blocked extends KpiError {
+  constructor(
+    readonly by: StageName,
+    cause: string,
+    evidence: readonly string[] = [],
+  ) {
+    super("blocked", `blocked by ${by}: ${cause}`, { evidence });
+  }
+}
+
+/** The one run of a spec that all spec files of this machine's state directory share. */
+export interface SharedRun {
+  readonly plan: Plan;
+  readonly cluster: ClusterDir;
+  /** Whether it ran already, unchanged, when it was asked for. */
+  readonly joined: boolean;
+  /** The run's record as it is now. */
+  record(): RunRecord;
+  /** Where its record lies. */
+  readonly dir: string;
+  /** Resolves when the stage has passed; rejects with `Blocked` when it cannot any more. */
+  stage(name: StageName): Promise<void>;
+  access(): Promise<Access>;
+}
+
+/**
+ * Joins the run of a spec, or starts it by the same command that a user types. A running, unchanged cluster is joined as
+ * it is; one that another process is making is waited for; otherwise `kpi up` makes it while claims of finished stages run.
+ */
+export async function joinRun(spec: string, paths = kpiPaths()): Promise<SharedRun> {
+  const { plan } = await chooseSpec(join(projectRoot, spec), { kind: "lab" }, paths);
+  const cluster = new ClusterDir(paths.state, plan.cluster);
+  const before = latestRun(paths.state) ?? "";
+  await othersDone(cluster);
+  const state = cluster.read();
+  if (state?.phase === "ready" && state.plan.digest === plan.digest) {
+    const opened = await openAccess(cluster).catch(() => undefined);
+    if (opened !== undefined && (await isHealthy(opened.access))) return new JoinedRun(plan, cluster, state.run);
+  }
+  // Somebody else's run of this spec failed while we waited: it is the one run, and its failure is ours.
+  const last = failedSince(cluster, before);
+  if (last !== undefined) return new JoinedRun(plan, cluster, last);
+  return StartedRun.start(plan, cluster, spec);
+}
+
+/** Waits until no other kpi is changing the cluster. */
+async function othersDone(cluster: ClusterDir): Promise<void> {
+  await until(`another kpi has cluster ${cluster.name}`, minutes(30), () => {
+    const owner = readOwner(cluster.lockPath);
+    if (owner !== undefined && owner.pid !== process.pid && isAlive(owner))
+      notYet(`process ${owner.pid}: kpi ${owner.command}`);
+  });
+}
+
+function failedSince(cluster: ClusterDir, before: string): string | undefined {
+  const run = latestRun(cluster.stateDir);
+  if (run === undefined || run <= before || !run.endsWith(`-${cluster.name}`)) return undefined;
+  return readRecord(join(cluster.runsDir, run)).outcome === "failed" ? run : undefined;
+}
+
+/** A run's record, folded from its events; what was torn by a crash is left out. */
+export function readRecord(dir: string): RunRecord {
+  const text = readFileSync(join(dir, "events.ndjson"), "utf8");
+  return text
+    .split("\n")
+    .flatMap((line) => {
+      try {
+        return line === "" ? [] : [JSON.parse(line) as RunEvent];
+      } catch {
+        return [];
+      }
+    })
+    .reduce(fold, emptyRecord);
+}
+
+function blockedBy(record: RunRecord, name: StageName): Blocked | undefined {
+  const stage = record.stages.find((each) => each.stage === name);
+  const failed = record.stages.find(({ state }) => state === "failed");
+  if (stage?.state === "passed") return undefined;
+  const what = String(record.error?.["what"] ?? stage?.why ?? "it has not run");
+  const evidence = Array.isArray(record.error?.["evidence"]) ? (record.error["evidence"] as string[]) : [];
+  return new Blocked(failed?.stage ?? name, what.replace(`${failed?.stage}: `, ""), evidence);
+}
+
+/** A run that is over. */
+class JoinedRun implements SharedRun {
+  readonly joined = true;
+  readonly dir: string;
+  readonly #record: RunRecord;
+
+  constructor(
+    readonly plan: Plan,
+    readonly cluster: ClusterDir,
+    run: string,
+  ) {
+    this.dir = join(cluster.runsDir, run);
+    this.#record = readRecord(this.dir);
+  }
+
+  record(): RunRecord {
+    return this.#record;
+  }
+
+  async stage(name: StageName): Promise<void> {
+    // A cluster that came from a checkpoint has no stages of its own: that it was joined says that all of them passed.
+    if (this.#record.outcome === "passed") return;
+    const blocked = blockedBy(this.#record, name);
+    if (blocked !== undefined) throw blocked;
+  }
+
+  async access(): Promise<Access> {
+    return (await openAccess(this.cluster)).access;
+  }
+}
+
+/** A run in progress, by a `kpi up` of ours. */
+class StartedRun implements SharedRun {
+  readonly joined = false;
+  readonly #waiters = new Map<StageName, PromiseWithResolvers<void>>();
+  #record: RunRecord = emptyRecord;
+  #ended = false;
+  #stderr = "";
+
+  private constructor(
+    readonly plan: Plan,
+    readonly cluster: ClusterDir,
+  ) {}
+
+  static start(plan: Plan, cluster: ClusterDir, spec: string): StartedRun {
+    const run = new StartedRun(plan, cluster);
+    const up = start(join(projectRoot, "kpi"), ["up", spec, "--json"], {
+      accept: [0, 1, 130],
+      timeout: minutes(90),
+      onLine(line, from) {
+        if (from === "stdout") run.#take(line);
+      },
+    });
+    const stop = () => void up.stop().finally(() => process.exit(130));
+    process.once("SIGINT", stop).once("SIGTERM", stop);
+    void up.done
+      .then(
+        ({ stderr }) => (run.#stderr = stderr),
+        (error: unknown) => (run.#stderr = String(error)),
+      )
+      .finally(() => {
+        process.off("SIGINT", stop).off("SIGTERM", stop);
+        run.#ended = true;
+        run.#wake();
+      });
+    return run;
+  }
+
+  get dir(): string {
+    return join(this.cluster.runsDir, this.#record.run);
+  }
+
+  record(): RunRecord {
+    return this.#record;
+  }
+
+  stage(name: StageName): Promise<void> {
+    const waiter = this.#waiters.get(name) ?? Promise.withResolvers<void>();
+    waiter.promise.catch(() => {}); // whoever awaits it hears it
+    this.#waiters.set(name, waiter);
+    this.#wake();
+    return waiter.promise;
+  }
+
+  /** As soon as the lab and the state of the cluster are there: the end of `apply`. */
+  async access(): Promise<Access> {
+    await this.stage("apply");
+    return until("the cluster's state is written", seconds(20), async () => {
+      const opened = await openAccess(this.cluster).catch((error: unknown) => notYet(String(error)));
+      return opened.access;
+    });
+  }
+
+  #take(line: string): void {
+    const event = parseEvent(line);
+    if (event === undefined) return;
+    this.#record = fold(this.#record, event);
+    if (event.type === "stage-ended" || event.type === "run-ended") this.#wake();
+  }
+
+  #wake(): void {
+    for (const [name, waiter] of this.#waiters) {
+      const state = this.#record.stages.find(({ stage }) => stage === name)?.state;
+      if (state === "passed") {
+        waiter.resolve();
+      } else if (this.#ended || state === "failed" || state === "blocked") {
+        // The error comes with the run's last event; until then a failed stage is only known to have failed.
+        if (this.#record.error === undefined && !this.#ended) continue;
+        const failed = blockedBy(this.#record, name);
+        const unchanged = this.#ended && this.#record.outcome === "passed";
+        if (unchanged) waiter.resolve();
+        else if (failed !== undefined && this.#record.error !== undefined) waiter.reject(failed);
+        else waiter.reject(new Blocked(name, this.#stderr.split("\n")[0] || "kpi up ended without a word"));
+      }
+    }
+  }
+}
+
+function parseEvent(line: string): RunEvent | undefined {
+  try {
+    const event = JSON.parse(line) as RunEvent;
+    return typeof event.type === "string" ? event : undefined;
+  } catch {
+    return undefined;
+  }
+}
