@@ -1,6 +1,8 @@
 import { KpiError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
 import type { NodePlan } from "../core/plan.ts";
+import { kpiPaths } from "../core/paths.ts";
+import { inspectSupplies, loadLock } from "../supplies/supplies.ts";
 import { readSeen, type RecordedSeen } from "../run/seen.ts";
 import { type AccessSeen, seeAccess } from "./access-seen.ts";
 import { type ApiSeen, seeApi } from "./api-seen.ts";
@@ -51,7 +53,10 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   network: { after: "network", observe: seeNodes },
   install: {
     after: "install",
-    observe: async (look) => ({ ...(await seeNodes(look)), artefacts: artefacts(look) }),
+    async observe(look) {
+      const [nodes, files] = await Promise.all([seeNodes(look), artefacts(look)]);
+      return join(nodes, { artefacts: files });
+    },
   },
   ready: {
     after: "ready",
@@ -90,8 +95,19 @@ function unseen(node: string, reason: unknown): KpiError {
   return new KpiError("claim", `${node} cannot be looked at: ${String(reason)}`);
 }
 
-function artefacts({ recorded, run }: Look): Readonly<Record<string, string>> {
-  return recorded.supplies?.[run.plan.k3s.distribution]?.files ?? {};
+/** By the run's own record; a run without one (it came from a checkpoint) used what the cache holds now, or its plan would differ. */
+async function artefacts({ recorded, run }: Look): Promise<Readonly<Record<string, string>>> {
+  const { binary, images, distribution } = run.plan.k3s;
+  const known = recorded.supplies?.[distribution]?.files ?? (await cachedFiles(distribution));
+  const wanted = [binary.file, images.file].filter((file) => !/^[0-9a-f]{64}$/.test(known[file] ?? ""));
+  if (wanted.length > 0) throw new KpiError("contract", `no hash is known of ${wanted.join(", ")} of ${distribution}`);
+  return known;
+}
+
+async function cachedFiles(supply: string): Promise<Readonly<Record<string, string>>> {
+  const { cache } = kpiPaths();
+  const [view] = await inspectSupplies({ lock: await loadLock(), cache, names: [supply] });
+  return Object.fromEntries(Object.entries(view?.files ?? {}).map(([file, { sha256 }]) => [file, sha256]));
 }
 
 export function recordedSeen(run: SharedRun): RecordedSeen {

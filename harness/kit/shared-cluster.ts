@@ -1,6 +1,9 @@
+import { chmodSync } from "node:fs";
+import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { NodePlan, Plan } from "../core/plan.ts";
+import { writeWhole } from "../run/cluster.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { Session } from "./session.ts";
@@ -48,7 +51,9 @@ export class SharedCluster {
     const session = await this.session();
     const node = (planned: NodePlan) => this.#node(planned, session, run.joined ? "joined" : after);
     const look: Look = { run, session, node, recorded: recordedSeen(run) };
-    return orAborted(AbortSignal.timeout(lookLimit), observe(look));
+    const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look));
+    record(at, seen, run.plan);
+    return seen;
   }
 
   /** A cluster that was Ready from the start is looked at once; one that is being made, once a stage. */
@@ -57,6 +62,16 @@ export class SharedCluster {
     const looking = this.#nodes.get(key) ?? session.look(planned);
     this.#nodes.set(key, looking);
     return looking;
+  }
+}
+
+/** For `kpi teeth`: keeps what was seen as a fixture, in the directory that KPI_RECORD names. Nothing seen is secret. */
+function record(at: string, seen: unknown, plan: Plan): void {
+  const dir = process.env["KPI_RECORD"];
+  if (dir === undefined || dir === "") return;
+  for (const [name, value] of Object.entries({ [at]: seen, plan })) {
+    writeWhole(join(dir, `${name}.json`), `${JSON.stringify(value, null, 1)}\n`);
+    chmodSync(join(dir, `${name}.json`), 0o644);
   }
 }
 

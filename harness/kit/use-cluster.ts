@@ -28,7 +28,7 @@ export interface SpecCluster {
 export function useCluster(spec: string): SpecCluster {
   const shared = sharedCluster(spec);
   const kube = async () => (await shared.session()).access.kube();
-  if (!isCollecting()) guardFile(shared);
+  if (!isCollecting()) closeFile(shared);
   return {
     expects(stage, title, claim) {
       const judge = (seen: unknown, plan: Parameters<typeof claim>[0]["plan"]) =>
@@ -81,21 +81,20 @@ function judging(shared: SharedCluster, stage: keyof SeenAt, node?: string): Jud
   };
 }
 
-const collected = new Map<SharedCluster, Promise<readonly string[]>>();
+const collecting = new Map<SharedCluster, { readonly dir: string; readonly done: Promise<unknown> }>();
 
-/** After the first failure, once a cluster: what its nodes, libvirt and API say. Later failures point to the same. */
-function evidence(shared: SharedCluster): Promise<readonly string[]> {
-  const gather = async () => {
-    const { access } = await shared.session();
-    const dir = join(suiteDir(), "evidence", access.plan.cluster);
-    await collectEvidence(access, dir, AbortSignal.timeout(minutes(1)));
-    return [dir];
-  };
-  const known = collected.get(shared) ?? gather();
-  collected.set(shared, known);
-  return known;
+/** After the first failure, once a cluster: what its nodes, libvirt and API say. Later failures point to the same; nobody waits. */
+async function evidence(shared: SharedCluster): Promise<readonly string[]> {
+  const known = collecting.get(shared);
+  if (known !== undefined) return [known.dir];
+  const { access } = await shared.session();
+  const dir = join(suiteDir(), "evidence", access.plan.cluster);
+  const done = collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}); // what is missing, it says itself
+  collecting.set(shared, { dir, done });
+  return [dir];
 }
 
-function guardFile(_shared: SharedCluster): void {
-  afterAll(() => {});
+/** Once a file: what its claims left running. */
+function closeFile(shared: SharedCluster): void {
+  afterAll(() => collecting.get(shared)?.done, minutes(3));
 }

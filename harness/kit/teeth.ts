@@ -1,0 +1,133 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Plan } from "../core/plan.ts";
+import type { DeclaredClaim } from "./claims.ts";
+import { recordedNode } from "./node.ts";
+import type { SeenAt } from "./observers.ts";
+
+/** A value of which every part may be changed. */
+export type Draft<T> = T extends object ? { -readonly [Key in keyof T]: Draft<T[Key]> } : T;
+
+/** A cluster broken on purpose, as it would be seen, and the claims that must fail for it, each with what it must say. */
+export interface Mutant<At extends keyof SeenAt = keyof SeenAt> {
+  readonly at: At;
+  /** What is broken, in the words of somebody who would report it. */
+  readonly what: string;
+  readonly kills: Readonly<Record<string, RegExp>>;
+  /** Why no claim can notice it; such a mutant is listed as a survivor. */
+  readonly survives?: string;
+  change(seen: Draft<SeenAt[At]>, plan: Draft<Plan>): void;
+}
+
+/** Declares a mutant; only there for the types. */
+export function mutant<At extends keyof SeenAt>(
+  at: At,
+  what: string,
+  kills: Readonly<Record<string, RegExp>>,
+  change: Mutant<At>["change"],
+): Mutant {
+  return { at, what, kills, change } as unknown as Mutant;
+}
+
+/** Observations of a real cluster, as KPI_RECORD kept them. */
+export interface Recording {
+  readonly plan: Plan;
+  seen(at: keyof SeenAt): unknown;
+}
+
+export function readRecording(dir: string): Recording {
+  const read = (name: string): unknown => JSON.parse(readFileSync(join(dir, `${name}.json`), "utf8"));
+  return { plan: read("plan") as Plan, seen: read };
+}
+
+/** How one claim took one state of the cluster: undefined when it held, else what it said, by node. */
+export async function judge(claim: DeclaredClaim, seen: unknown, plan: Plan): Promise<string | undefined> {
+  const nodes = claim.eachNode ? plan.nodes.map(recordedNode) : [undefined];
+  const said: string[] = [];
+  for (const node of nodes) {
+    try {
+      await claim.judge(seen, plan, node);
+    } catch (error) {
+      const message = (error instanceof Error ? error.message : String(error)).replace(/\x1b\[[0-9;]*m/g, "");
+      said.push(node === undefined ? message : `${node.name}: ${message}`);
+    }
+  }
+  return said.length === 0 ? undefined : said.join("\n");
+}
+
+/** One mutant's fate. */
+export interface Bite {
+  readonly area: string;
+  readonly at: string;
+  readonly what: string;
+  /** Titles of all claims that failed for it, with what they said. */
+  readonly killedBy: Readonly<Record<string, string>>;
+  /** What the mutant asked for and did not get; empty when it is killed. */
+  readonly missing: readonly string[];
+}
+
+/** The whole of it: claims by mutants. */
+export interface Teeth {
+  /** Every claim, with the number of mutants that it killed. */
+  readonly claims: readonly {
+    readonly file: string;
+    readonly title: string;
+    readonly stage: string;
+    readonly kills: number;
+  }[];
+  readonly bites: readonly Bite[];
+  /** Claims that fail on the recording as it is: nothing can be concluded from them. */
+  readonly broken: readonly string[];
+}
+
+/** Judges every claim of a stage on every mutant of it. */
+export async function showTeeth(
+  claims: readonly DeclaredClaim[],
+  areas: Readonly<Record<string, readonly Mutant[]>>,
+  recording: Recording,
+): Promise<Teeth> {
+  const broken: string[] = [];
+  for (const claim of claims) {
+    const said = await judge(claim, recording.seen(claim.stage), recording.plan);
+    if (said !== undefined) broken.push(`${claim.site.file}: ${claim.title}: ${said.split("\n")[0]}`);
+  }
+  const bites: Bite[] = [];
+  for (const [area, mutants] of Object.entries(areas))
+    for (const each of mutants) bites.push(await bite(area, each, claims, recording));
+  return {
+    claims: claims.map(({ site, title, stage }) => ({
+      file: site.file,
+      title,
+      stage,
+      kills: bites.filter(({ killedBy, missing }) => missing.length === 0 && killedBy[title] !== undefined).length,
+    })),
+    bites,
+    broken,
+  };
+}
+
+async function bite(
+  area: string,
+  mutant: Mutant,
+  claims: readonly DeclaredClaim[],
+  recording: Recording,
+): Promise<Bite> {
+  const seen = recording.seen(mutant.at); // read anew, so it may be changed
+  const plan = structuredClone(recording.plan);
+  const before = JSON.stringify([seen, plan]);
+  mutant.change(seen as never, plan as never);
+  const killedBy: Record<string, string> = {};
+  for (const claim of claims.filter(({ stage }) => stage === mutant.at)) {
+    const said = await judge(claim, seen, plan);
+    if (said !== undefined) killedBy[claim.title] = said;
+  }
+  const missing = Object.entries(mutant.kills).flatMap(([title, pattern]) => {
+    const said = killedBy[title];
+    if (!claims.some((claim) => claim.title === title)) return [`there is no claim "${title}"`];
+    if (said === undefined) return [`"${title}" holds`];
+    return pattern.test(said) ? [] : [`"${title}" fails, but does not say ${pattern}: ${said}`];
+  });
+  if (JSON.stringify([seen, plan]) === before) missing.push("the mutant changes nothing");
+  if (Object.keys(mutant.kills).length === 0) missing.push(mutant.survives ?? "no claim is named");
+  return { area, at: mutant.at, what: mutant.what, killedBy, missing };
+}
