@@ -7,6 +7,10 @@ import { readSeen, type RecordedSeen } from "../run/seen.ts";
 import { type AccessSeen, seeAccess } from "./access-seen.ts";
 import { type ApiSeen, seeApi } from "./api-seen.ts";
 import type { NodeSeen } from "./node-seen.ts";
+import { type IdempotenceSeen, seeIdempotence } from "./idempotence-seen.ts";
+import { type ImageSeen, seeImage } from "./image-seen.ts";
+import { seeTraffic, type TrafficSeen } from "./traffic-seen.ts";
+import type { StorageSeen, Workload } from "./workload.ts";
 import type { Session } from "./session.ts";
 import type { SharedRun } from "./shared-run.ts";
 
@@ -31,6 +35,10 @@ export interface SeenAt {
   readonly install: InstallSeen;
   readonly ready: ReadySeen;
   readonly access: AccessSeen;
+  readonly networking: TrafficSeen & { readonly nodes: NodesSeen["nodes"] };
+  readonly storage: StorageSeen;
+  readonly image: ImageSeen;
+  readonly idempotent: IdempotenceSeen;
 }
 
 /** A thing to look at: after which stage, and how. */
@@ -47,6 +55,9 @@ export interface Look {
   readonly recorded: RecordedSeen;
   /** A node from within; once for all that look after the same stage. */
   node(node: NodePlan): Promise<NodeSeen>;
+  /** The pods that the looks at networking and storage share; made when first asked for. */
+  workload(): Promise<Workload>;
+  readonly spec: string;
 }
 
 export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } = {
@@ -66,6 +77,23 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
     },
   },
   access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
+  networking: {
+    after: "ready",
+    async observe(look) {
+      const [nodes, workload] = await Promise.all([seeNodes(look), look.workload()]);
+      return join(nodes, await seeTraffic(look.session.access, workload));
+    },
+  },
+  storage: { after: "ready", observe: async (look) => (await look.workload()).storage() },
+  image: {
+    after: "apply",
+    observe: ({ recorded, run, session }) => {
+      const state = run.cluster.read();
+      if (state === undefined) throw new KpiError("host", "the cluster is gone");
+      return seeImage(session.access, recorded, state);
+    },
+  },
+  idempotent: { after: "ready", observe: ({ session, spec }) => seeIdempotence(session.access, spec) },
 };
 
 /** Adds to an object without touching its getters, which a spread would call. */

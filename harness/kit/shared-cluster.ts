@@ -7,6 +7,7 @@ import { writeWhole } from "../run/cluster.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { Session } from "./session.ts";
+import { startWorkload, type Workload } from "./workload.ts";
 import { joinRun, type SharedRun } from "./shared-run.ts";
 
 /** Hang guard of one look; the program's own deadlines are shorter. */
@@ -18,6 +19,10 @@ export class SharedCluster {
   #session: Promise<Session> | undefined;
   readonly #seen = new Map<keyof SeenAt, Promise<unknown>>();
   readonly #nodes = new Map<string, Promise<NodeSeen>>();
+
+  #workload: Promise<Workload> | undefined;
+  /** Looks under way. */
+  #busy = 0;
 
   constructor(readonly spec: string) {}
 
@@ -50,10 +55,20 @@ export class SharedCluster {
     await run.stage(after);
     const session = await this.session();
     const node = (planned: NodePlan) => this.#node(planned, session, run.joined ? "joined" : after);
-    const look: Look = { run, session, node, recorded: recordedSeen(run) };
-    const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look));
+    const workload = () => (this.#workload ??= startWorkload(session.access));
+    const look: Look = { run, session, node, workload, spec: this.spec, recorded: recordedSeen(run) };
+    this.#busy += 1;
+    const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
     record(at, seen, run.plan);
     return seen;
+  }
+
+  /** Removes what looks have made in the cluster. A later look makes its own anew. */
+  async tidy(): Promise<void> {
+    const workload = await this.#workload?.catch(() => undefined);
+    if (workload === undefined || this.#busy > 0) return;
+    this.#workload = undefined;
+    await workload[Symbol.asyncDispose]();
   }
 
   /** A cluster that was Ready from the start is looked at once; one that is being made, once a stage. */

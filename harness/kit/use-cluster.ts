@@ -96,5 +96,7 @@ async function evidence(shared: SharedCluster): Promise<readonly string[]> {
 
 /** Once a file: what its claims left running. */
 function closeFile(shared: SharedCluster): void {
-  afterAll(() => collecting.get(shared)?.done, minutes(3));
+  afterAll(async () => {
+    await Promise.all([shared.tidy(), collecting.get(shared)?.done]);
+  }, minutes(3));
 }

@@ -111,6 +111,11 @@ export class Terraform {
     return { changes, file };
   }
 
+  /** What would have to change to get what the last `apply` was asked for. */
+  async planAgain(call: TerraformCall = {}): Promise<TerraformPlan> {
+    return this.plan(readVariables(this.#root), call);
+  }
+
   /** Makes it so: what `variables` say, or exactly the plan that was made before. Resolves with the number of resources touched. */
   async apply(wanted: Variables | TerraformPlan, call: TerraformCall = {}): Promise<number> {
     if (!isPlan(wanted)) {

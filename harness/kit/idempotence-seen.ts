@@ -1,0 +1,35 @@
+import { join } from "node:path";
+import { type Duration, seconds } from "../core/duration.ts";
+import { projectRoot } from "../core/paths.ts";
+import type { Access } from "../run/access.ts";
+import { run } from "../tools/exec.ts";
+import type { Domain } from "../tools/libvirt.ts";
+import { Terraform } from "../tools/terraform.ts";
+
+export interface IdempotenceSeen {
+  /** What Terraform would change of a cluster that was just made from the same variables: `update libvirt_domain.node["x"]`. */
+  readonly changes: readonly string[];
+  /** Every domain that libvirt knows, with its state: a plan says nothing about one that has crashed. */
+  readonly domains: Readonly<Record<string, Pick<Domain, "state" | "reason">>>;
+  /** A second `kpi up` of the same spec. */
+  readonly up: { readonly code: number; readonly said: string; readonly elapsed: Duration };
+}
+
+/** Asks for the same cluster once more, of Terraform and of kpi. */
+export async function seeIdempotence(access: Access, spec: string): Promise<IdempotenceSeen> {
+  const terraform = Terraform.reopen(join(access.cluster.dir, "terraform"));
+  const [plan, domains, up] = await Promise.all([
+    terraform.planAgain(),
+    access.libvirt.domains(),
+    run(join(projectRoot, "kpi"), ["up", spec], {
+      env: { NO_COLOR: "1", KPI_STATE: access.cluster.stateDir },
+      timeout: seconds(120),
+      accept: [0, 1, 2],
+    }),
+  ]);
+  return {
+    changes: plan.changes.map(({ action, address }) => `${action} ${address}`),
+    domains: Object.fromEntries(domains.map(({ name, state, reason }) => [name, { state, reason }])),
+    up: { code: up.code, said: `${up.stdout}\n${up.stderr}`.trim(), elapsed: up.elapsed },
+  };
+}
