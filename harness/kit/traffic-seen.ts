@@ -73,8 +73,8 @@ function script(own: string, pods: readonly Pod[], service: string, name: string
       ({ node, address }) =>
         `ping -c 1 -W 10 -s $(($(cat /sys/class/net/eth0/mtu) - 28)) ${address} > /dev/null 2>&1 && echo full ${node}`,
     ),
-    ...others.map(({ node, address }) => `echo http ${node} $(wget -q -T 10 -O - http://${address}:8080/)`),
-    `echo service $(wget -q -T 10 -O - http://${service}:8080/)`,
+    ...others.map(({ node, address }) => `echo http ${node} $(timeout 10 wget -q -O - http://${address}:8080/)`),
+    `echo service $(timeout 10 wget -q -O - http://${service}:8080/)`,
     ...[apiName, name].map(
       (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p')`,
     ),

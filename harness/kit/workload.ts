@@ -70,7 +70,7 @@ function webPod(namespace: string, node: string): Manifest {
       containers: [
         {
           ...container,
-          command: ["sh", "-c", `mkdir /www && echo ${node} > /www/index.html && exec httpd -f -p 8080 -h /www`],
+          command: ["sh", "-c", `mkdir -p /www && echo ${node} > /www/index.html && exec httpd -f -p 8080 -h /www`],
           readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
         },
       ],
