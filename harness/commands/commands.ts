@@ -4,6 +4,7 @@ import { faultCommands } from "./fault.ts";
 import { machineCommands } from "./machine.ts";
 import { measureCommands } from "./measure.ts";
 import { nodeCommands } from "./node.ts";
+import { teethCommands } from "./teeth.ts";
 import { warmCommands } from "./warm.ts";
 
 export type { Command } from "./command.ts";
@@ -16,4 +17,5 @@ export const commands: Readonly<Record<string, Command>> = {
   ...faultCommands,
   ...measureCommands,
   ...machineCommands,
+  ...teethCommands,
 };

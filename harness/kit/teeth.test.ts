@@ -9,7 +9,8 @@ import { type Mutant, readRecording, showTeeth } from "./teeth.ts";
 /** Every spec with mutants, its claims, and a recording of a real cluster: what `kpi teeth` prints comes from here. */
 extendExpect();
 await readSpecs();
-const files = [...new Bun.Glob("specs/teeth/*.ts").scanSync(projectRoot)].sort();
+const only = process.env["KPI_TEETH_AREA"] ?? "*";
+const files = [...new Bun.Glob(`specs/teeth/${only}.ts`).scanSync(projectRoot)].sort();
 const areas: Record<string, readonly Mutant[]> = {};
 for (const file of files) {
   const { mutants } = (await import(join(projectRoot, file))) as { mutants: readonly Mutant[] };

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Plan } from "../core/plan.ts";
+import type { Bite, Teeth } from "../core/teeth.ts";
 import type { DeclaredClaim } from "./claims.ts";
 import { recordedNode } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
@@ -53,31 +54,6 @@ export async function judge(claim: DeclaredClaim, seen: unknown, plan: Plan): Pr
     }
   }
   return said.length === 0 ? undefined : said.join("\n");
-}
-
-/** One mutant's fate. */
-export interface Bite {
-  readonly area: string;
-  readonly at: string;
-  readonly what: string;
-  /** Titles of all claims that failed for it, with what they said. */
-  readonly killedBy: Readonly<Record<string, string>>;
-  /** What the mutant asked for and did not get; empty when it is killed. */
-  readonly missing: readonly string[];
-}
-
-/** The whole of it: claims by mutants. */
-export interface Teeth {
-  /** Every claim, with the number of mutants that it killed. */
-  readonly claims: readonly {
-    readonly file: string;
-    readonly title: string;
-    readonly stage: string;
-    readonly kills: number;
-  }[];
-  readonly bites: readonly Bite[];
-  /** Claims that fail on the recording as it is: nothing can be concluded from them. */
-  readonly broken: readonly string[];
 }
 
 /** Judges every claim of a stage on every mutant of it. */
