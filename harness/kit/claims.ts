@@ -4,11 +4,11 @@ import type { ClaimOutcome } from "../core/claim.ts";
 import { type Duration, minutes } from "../core/duration.ts";
 import { errorJson, KpiError, renderError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
-import type { NodePlan, Plan } from "../core/plan.ts";
-import { type CallSite, callSite, placeOf, pointTo } from "./call-site.ts";
-import { type NodeHandle } from "./node.ts";
+import type { Plan } from "../core/plan.ts";
+import { type CallSite, placeOf, pointTo } from "./call-site.ts";
+import type { NodeHandle } from "./node.ts";
 import type { NodeSeen } from "./node-seen.ts";
-import { observers, type SeenAt } from "./observers.ts";
+import type { SeenAt } from "./observers.ts";
 import { noteClaim } from "./results.ts";
 import { Blocked } from "./shared-run.ts";
 
@@ -35,7 +35,10 @@ export type NodeClaim<At extends NodeStage> = (context: NodeClaimContext<At>) =>
 export interface DeclaredClaim {
   readonly title: string;
   readonly spec: string;
-  readonly stage: keyof SeenAt;
+  /** What it judges: the look at a stage, or a scenario's name. */
+  readonly stage: string;
+  /** The stage of the pipeline after which that can be seen. */
+  readonly after: StageName;
   readonly site: CallSite;
   readonly eachNode: boolean;
   judge(seen: unknown, plan: Plan, node?: NodeHandle): void | Promise<void>;
@@ -79,9 +82,6 @@ export function declare(claim: DeclaredClaim, titles: readonly string[], judging
   });
 }
 
-/** Claims with a stage name of the pipeline keep it; the long looks at a Ready cluster come after `ready`. */
-const stageOf = (at: keyof SeenAt): StageName => observers[at].after;
-
 async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): Promise<void> {
   const at = new Date().toISOString();
   let began = performance.now();
@@ -91,7 +91,7 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
       line: place.line,
       area: basename(claim.site.file).split(".")[0] ?? "",
       title,
-      stage: stageOf(claim.stage),
+      stage: claim.after,
       outcome,
       at,
       elapsed: (performance.now() - began) as Duration,
@@ -132,6 +132,3 @@ function shown(error: KpiError): Error {
 
 const plainMessage = (error: unknown): string =>
   (error instanceof Error ? error.message : String(error)).replace(/\x1b\[[0-9;]*m/g, "").trim();
-
-export { callSite };
-export type { NodePlan };

@@ -6,6 +6,7 @@ import type { NodePlan, Plan } from "../core/plan.ts";
 import { writeWhole } from "../run/cluster.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
+import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
 import { startWorkload, type Workload } from "./workload.ts";
 import { joinRun, type SharedRun } from "./shared-run.ts";
@@ -21,6 +22,8 @@ export class SharedCluster {
   readonly #nodes = new Map<string, Promise<NodeSeen>>();
 
   #workload: Promise<Workload> | undefined;
+  #fingerprint: Promise<Fingerprint> | undefined;
+  readonly #once = new Map<string, Promise<unknown>>();
   /** Looks under way. */
   #busy = 0;
 
@@ -49,11 +52,38 @@ export class SharedCluster {
     return look;
   }
 
+  /** Something that is done once in this process however many claims judge what came of it; kept for `kpi teeth` like a look. */
+  once<T>(name: string, work: () => Promise<T>): Promise<T> {
+    const doing = (this.#once.get(name) as Promise<T> | undefined) ?? this.#record(name, work());
+    this.#once.set(name, doing);
+    return doing;
+  }
+
+  async #record<T>(name: string, work: Promise<T>): Promise<T> {
+    const found = await work;
+    record(name, found, await this.plan());
+    return found;
+  }
+
+  /** How the cluster was when it was last asked, and how it is now; nothing before it was Ready for somebody. */
+  async fingerprints(): Promise<readonly [Fingerprint | undefined, Fingerprint | undefined]> {
+    const before = await this.#fingerprint?.catch(() => undefined);
+    if (before === undefined) return [undefined, undefined];
+    // A cluster that cannot be asked any more has been changed, too: that is thrown.
+    const after = await takeFingerprint(await this.session());
+    this.#fingerprint = Promise.resolve(after);
+    return [before, after];
+  }
+
   async #look<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
     const { after, observe } = observers[at];
     const run = await this.run();
     await run.stage(after);
     const session = await this.session();
+    if (run.joined) {
+      this.#fingerprint ??= takeFingerprint(session);
+      this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
+    }
     const node = (planned: NodePlan) => this.#node(planned, session, run.joined ? "joined" : after);
     const workload = () => (this.#workload ??= startWorkload(session.access));
     const look: Look = { run, session, node, workload, spec: this.spec, recorded: recordedSeen(run) };
@@ -85,10 +115,13 @@ function record(at: string, seen: unknown, plan: Plan): void {
   const dir = process.env["KPI_RECORD"];
   if (dir === undefined || dir === "") return;
   for (const [name, value] of Object.entries({ [at]: seen, plan })) {
-    writeWhole(join(dir, `${name}.json`), `${JSON.stringify(value, null, 1)}\n`);
-    chmodSync(join(dir, `${name}.json`), 0o644);
+    writeWhole(join(dir, `${recordName(name)}.json`), `${JSON.stringify(value, null, 1)}\n`);
+    chmodSync(join(dir, `${recordName(name)}.json`), 0o644);
   }
 }
+
+/** A file name for what was seen. */
+export const recordName = (name: string): string => name.replaceAll(/[^a-z0-9]+/gi, "-");
 
 const clusters = new Map<string, SharedCluster>();
 

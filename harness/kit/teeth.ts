@@ -5,19 +5,20 @@ import type { Bite, Teeth } from "../core/teeth.ts";
 import type { DeclaredClaim } from "./claims.ts";
 import { recordedNode } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
+import { recordName } from "./shared-cluster.ts";
 
 /** A value of which every part may be changed. */
 export type Draft<T> = T extends object ? { -readonly [Key in keyof T]: Draft<T[Key]> } : T;
 
 /** A cluster broken on purpose, as it would be seen, and the claims that must fail for it, each with what it must say. */
-export interface Mutant<At extends keyof SeenAt = keyof SeenAt> {
-  readonly at: At;
+export interface Mutant {
+  readonly at: string;
   /** What is broken, in the words of somebody who would report it. */
   readonly what: string;
   readonly kills: Readonly<Record<string, RegExp>>;
   /** Why no claim can notice it; such a mutant is listed as a survivor. */
   readonly survives?: string;
-  change(seen: Draft<SeenAt[At]>, plan: Draft<Plan>): void;
+  change(seen: never, plan: Draft<Plan>): void;
 }
 
 /** Declares a mutant; only there for the types. */
@@ -25,19 +26,30 @@ export function mutant<At extends keyof SeenAt>(
   at: At,
   what: string,
   kills: Readonly<Record<string, RegExp>>,
-  change: Mutant<At>["change"],
+  change: (seen: Draft<SeenAt[At]>, plan: Draft<Plan>) => void,
 ): Mutant {
-  return { at, what, kills, change } as unknown as Mutant;
+  return { at, what, kills, change };
+}
+
+/** The same for what came of a destructive scenario. */
+export function scenarioMutant<T>(
+  scenario: string,
+  what: string,
+  kills: Readonly<Record<string, RegExp>>,
+  change: (seen: Draft<T>, plan: Draft<Plan>) => void,
+): Mutant {
+  const full = Object.fromEntries(Object.entries(kills).map(([title, said]) => [`${scenario}: ${title}`, said]));
+  return { at: scenario, what, kills: full, change };
 }
 
 /** Observations of a real cluster, as KPI_RECORD kept them. */
 export interface Recording {
   readonly plan: Plan;
-  seen(at: keyof SeenAt): unknown;
+  seen(at: string): unknown;
 }
 
 export function readRecording(dir: string): Recording {
-  const read = (name: string): unknown => JSON.parse(readFileSync(join(dir, `${name}.json`), "utf8"));
+  const read = (name: string): unknown => JSON.parse(readFileSync(join(dir, `${recordName(name)}.json`), "utf8"));
   return { plan: read("plan") as Plan, seen: read };
 }
 

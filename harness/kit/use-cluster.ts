@@ -1,11 +1,16 @@
 import { afterAll } from "bun:test";
 import { join } from "node:path";
-import { minutes } from "../core/duration.ts";
+import { milliseconds, minutes } from "../core/duration.ts";
+import { errorJson, KpiError, renderError } from "../core/errors.ts";
+import type { Plan } from "../core/plan.ts";
 import { collectEvidence } from "../run/evidence.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
-import { callSite, type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
-import type { SeenAt } from "./observers.ts";
-import { suiteDir } from "./results.ts";
+import { type CallSite, callSite } from "./call-site.ts";
+import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
+import { changes } from "./guard.ts";
+import { type ForkedCluster, onFork } from "./scenario.ts";
+import { observers, type SeenAt } from "./observers.ts";
+import { noteClaim, suiteDir } from "./results.ts";
 import { type SharedCluster, sharedCluster } from "./shared-cluster.ts";
 import { specNodes } from "./spec-nodes.ts";
 
@@ -15,10 +20,20 @@ export interface SpecCluster {
   expects<At extends keyof SeenAt>(stage: At, title: string, claim: Claim<At>): void;
   /** One claim a node; the node's name ends the title. */
   eachNode<At extends NodeStage>(stage: At, title: string, claim: NodeClaim<At>): void;
+  /**
+   * Something destructive, once, on a fork of the cluster that goes when it is over. What it returns is what its claims judge:
+   * plain data, so that their teeth can be shown. Nothing is forked unless one of its claims runs.
+   */
+  onFork<T>(name: string, scenario: (cluster: ForkedCluster) => Promise<T>): Scenario<T>;
   /** The API; only inside a claim. */
   kube(): Promise<Kube>;
   /** Applies objects and deletes them at the end of the scope. */
   apply(...objects: readonly Manifest[]): Promise<AsyncDisposable>;
+}
+
+/** A destructive scenario, and the claims on what came of it. */
+export interface Scenario<T> {
+  expects(title: string, claim: (context: { readonly seen: T; readonly plan: Plan }) => void | Promise<void>): void;
 }
 
 /**
@@ -28,12 +43,14 @@ export interface SpecCluster {
 export function useCluster(spec: string): SpecCluster {
   const shared = sharedCluster(spec);
   const kube = async () => (await shared.session()).access.kube();
-  if (!isCollecting()) closeFile(shared);
+  if (!isCollecting()) closeFile(shared, callSite());
   return {
     expects(stage, title, claim) {
       const judge = (seen: unknown, plan: Parameters<typeof claim>[0]["plan"]) =>
         claim({ seen: seen as SeenAt[typeof stage], plan });
-      declare({ title, spec, stage, site: callSite(), eachNode: false, judge }, [title], () => judging(shared, stage));
+      const { after } = observers[stage];
+      const declared = { title, spec, stage, after, site: callSite(), eachNode: false, judge };
+      declare(declared, [title], () => judging(shared, () => shared.seen(stage)));
     },
     eachNode(stage, title, claim) {
       const names = specNodes(spec);
@@ -41,6 +58,7 @@ export function useCluster(spec: string): SpecCluster {
         title,
         spec,
         stage,
+        after: observers[stage].after,
         site: callSite(),
         eachNode: true,
         judge(seen: unknown, plan: Parameters<typeof claim>[0]["plan"], node?: Parameters<typeof claim>[0]["node"]) {
@@ -52,8 +70,24 @@ export function useCluster(spec: string): SpecCluster {
         },
       };
       const titles = names.map((name) => `${title} (${name})`);
-      declare(declared, titles, (index) => judging(shared, stage, names[index]));
+      declare(declared, titles, (index) => judging(shared, () => shared.seen(stage), names[index]));
     },
+    onFork: <T>(name: string, scenario: (cluster: ForkedCluster) => Promise<T>): Scenario<T> => ({
+      expects(title, claim) {
+        const full = `${name}: ${title}`;
+        const judge = (seen: unknown, plan: Plan) => claim({ seen: seen as T, plan });
+        const declared = {
+          title: full,
+          spec,
+          stage: name,
+          after: "ready" as const,
+          site: callSite(),
+          eachNode: false,
+          judge,
+        };
+        declare(declared, [full], () => judging(shared, () => shared.once(name, () => onFork(shared, scenario))));
+      },
+    }),
     kube,
     async apply(...objects) {
       const api = await kube();
@@ -63,10 +97,10 @@ export function useCluster(spec: string): SpecCluster {
   };
 }
 
-function judging(shared: SharedCluster, stage: keyof SeenAt, node?: string): Judging {
+function judging(shared: SharedCluster, seen: () => Promise<unknown>, node?: string): Judging {
   return {
     plan: () => shared.plan(),
-    seen: () => shared.seen(stage),
+    seen,
     cluster: async () => (await shared.plan()).cluster,
     evidence: () => evidence(shared),
     ...(node === undefined
@@ -94,9 +128,21 @@ async function evidence(shared: SharedCluster): Promise<readonly string[]> {
   return [dir];
 }
 
-/** Once a file: what its claims left running. */
-function closeFile(shared: SharedCluster): void {
+/** Once a file: what its claims left running, and whether the shared cluster is as it was. */
+function closeFile(shared: SharedCluster, site: CallSite): void {
   afterAll(async () => {
     await Promise.all([shared.tidy(), collecting.get(shared)?.done]);
+    const [before, after] = await shared.fingerprints();
+    const found = before === undefined || after === undefined ? [] : changes(before, after);
+    if (found.length === 0) return;
+    const error = new KpiError("claim", `${site.file} changed the shared cluster, and is not declared to`, {
+      details: found,
+      hint: "what changes a cluster belongs into cluster.onFork(...)",
+    });
+    const at = new Date().toISOString();
+    const place = { file: site.file, line: site.line, area: site.file.replace(/^.*\/|\.spec\.ts$/g, "") };
+    const title = "the shared cluster is left as it was";
+    noteClaim({ ...place, title, outcome: "failed", at, elapsed: milliseconds(0), error: errorJson(error) });
+    throw new Error(renderError(error));
   }, minutes(3));
 }

@@ -1,0 +1,54 @@
+import { KpiError } from "../core/errors.ts";
+import { shellQuote } from "../tools/exec.ts";
+import type { Session } from "./session.ts";
+
+/** What a spec that only looks must leave as it was; cheap to take. Lines by what they are about. */
+export type Fingerprint = Readonly<Record<string, string>>;
+
+/** Units, accounts, ssh's configuration and addresses: what a spec might have changed on a node and forgotten. */
+const onNode = `cat /proc/sys/kernel/random/boot_id
+systemctl show k3s k3s-agent ssh systemd-networkd systemd-resolved -p Id -p ActiveState -p NRestarts -p ExecMainPID | paste -sd ' '
+cat /etc/passwd /etc/ssh/sshd_config.d/* /etc/rancher/k3s/config.yaml | cksum
+ip -4 -o address show scope global | awk '$2 !~ /^(cni|veth|flannel)/ { print $2, $4 }' | paste -sd ' '`;
+const aspects = ["boot", "units", "accounts and configuration", "addresses"];
+
+/** The names of what looks make for themselves, which is removed in the background. */
+export const ownNamespace = /^kpi-spec-/;
+
+/** Takes it: a command a node over the open connections, and three requests. */
+export async function takeFingerprint(session: Session): Promise<Fingerprint> {
+  const kube = session.access.kube();
+  const names = async (path: string, ours: (object: Named) => boolean = () => true) => {
+    const { status, text } = await kube.request(path);
+    if (status !== 200) throw new KpiError("contract", `the API answers ${status} to ${path}`);
+    const { items } = JSON.parse(text) as { items: Named[] };
+    return items
+      .filter(ours)
+      .map(({ metadata, spec }) => `${metadata.name}${spec?.unschedulable === true ? " (cordoned)" : ""}`)
+      .sort()
+      .join(" ");
+  };
+  const [nodes, spaces, pods, ...lines] = await Promise.all([
+    names("/api/v1/nodes"),
+    names("/api/v1/namespaces", ({ metadata }) => !ownNamespace.test(metadata.name)),
+    names("/api/v1/pods", ({ metadata }) => !ownNamespace.test(metadata.namespace ?? "")),
+    ...session.nodes.map(({ succeed }) => succeed(onNode)),
+  ]);
+  const onNodes = session.nodes.flatMap(({ name }, index) =>
+    aspects.map((aspect, line) => [`${name}: ${aspect}`, (lines[index] ?? "").split("\n")[line] ?? ""] as const),
+  );
+  return { nodes, namespaces: spaces, pods, ...Object.fromEntries(onNodes) };
+}
+
+interface Named {
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly spec?: { readonly unschedulable?: boolean };
+}
+
+/** What differs, a line each. Pure. */
+export function changes(before: Fingerprint, after: Fingerprint): string[] {
+  return Object.keys({ ...before, ...after }).flatMap((about) => {
+    const [was, is] = [before[about] ?? "nothing", after[about] ?? "nothing"];
+    return was === is ? [] : [`${about}: ${shellQuote([was])} became ${shellQuote([is])}`];
+  });
+}

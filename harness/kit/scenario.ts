@@ -1,0 +1,68 @@
+import { minutes } from "../core/duration.ts";
+import type { Kube } from "../tools/kube.ts";
+import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
+import { networkFaults, type NetworkFaults } from "../run/network-fault.ts";
+import { type Checkpoint, fittingCheckpoint, openCluster, type RunningCluster } from "../run/running.ts";
+import { kpiPaths } from "../core/paths.ts";
+import type { NodeHandle } from "./node.ts";
+import { Session } from "./session.ts";
+import type { SharedCluster } from "./shared-cluster.ts";
+
+/** What a destructive scenario works with: a cluster of its own, forked from the shared one, that goes when it is over. */
+export interface ForkedCluster {
+  readonly kube: Kube;
+  readonly network: NetworkFaults;
+  readonly running: RunningCluster;
+  node(name: string): NodeHandle;
+  faults(name: string): NodeFaults;
+}
+
+/** How many forks run at once: each is a whole cluster, and most of a scenario is waiting for Kubernetes' own patience. */
+const sideBySide = 2;
+let active = 0;
+const queue: (() => void)[] = [];
+
+async function turn(): Promise<Disposable> {
+  if (active >= sideBySide) await new Promise<void>((resolve) => queue.push(resolve));
+  active += 1;
+  const end = () => {
+    active -= 1;
+    queue.shift()?.();
+  };
+  return { [Symbol.dispose]: end };
+}
+
+const checkpoints = new Map<SharedCluster, Promise<Checkpoint>>();
+
+/** The checkpoint of the shared cluster: one that fits, or a new one, for which the cluster stands still for some seconds. */
+function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
+  const find = async () => {
+    const run = await shared.run();
+    await run.stage("ready");
+    const fit = await fittingCheckpoint(run.plan, kpiPaths(), AbortSignal.timeout(minutes(2)));
+    if (!("why" in fit)) return fit;
+    return (await openCluster(run.cluster.name)).save();
+  };
+  const known = checkpoints.get(shared) ?? find();
+  checkpoints.set(shared, known);
+  return known;
+}
+
+/** Forks the shared cluster, lets the scenario do its worst, and removes the fork, whatever came of it. */
+export async function onFork<T>(shared: SharedCluster, scenario: (cluster: ForkedCluster) => Promise<T>): Promise<T> {
+  const checkpoint = await checkpointOf(shared);
+  using _turn = await turn();
+  await using running = await checkpoint.fork();
+  await using session = new Session(running.access, running.plan);
+  return await scenario({
+    running,
+    kube: running.access.kube(),
+    network: networkFaults(running.access),
+    node(name) {
+      const found = session.nodes.find((node) => node.name === name);
+      if (found === undefined) throw new Error(`no node ${name}`);
+      return found;
+    },
+    faults: (name) => nodeFaults(running.access, name),
+  });
+}
