@@ -85,7 +85,11 @@ export class SharedCluster {
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
     const node = (planned: NodePlan) => this.#node(planned, session, run.joined ? "joined" : after);
-    const workload = () => (this.#workload ??= startWorkload(session.access));
+    const workload = () => {
+      // Both looks that need it are taken while it is there; so it may go when none is under way.
+      for (const other of ["networking", "storage"] as const) if (other !== at) this.seen(other).catch(() => {});
+      return (this.#workload ??= startWorkload(session.access));
+    };
     const look: Look = { run, session, node, workload, spec: this.spec, recorded: recordedSeen(run) };
     this.#busy += 1;
     const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
