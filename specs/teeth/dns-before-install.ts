@@ -40,7 +40,7 @@ export const mutants = [
   mutant(
     "install",
     "k3s's program is older than the answer of DNS",
-    { [files]: /DNS before \/usr\/local\/bin\/k3s/ },
+    { [files]: /older than[^]*\/usr\/local\/bin\/k3s by 5\.0 s/ },
     (seen) => {
       seen.nodes[worker]!.files.find(({ path }) => path === "/usr/local/bin/k3s")!.born = verdict(seen, "dns").wall - 5;
     },
@@ -48,7 +48,7 @@ export const mutants = [
   mutant(
     "install",
     "k3s was configured before DNS had answered",
-    { [files]: /DNS before \/etc\/rancher\/k3s\/config\.yaml/ },
+    { [files]: /older than[^]*\/etc\/rancher\/k3s\/config\.yaml/ },
     (seen) => {
       seen.nodes[worker]!.files.find(({ path }) => path === "/etc/rancher/k3s/config.yaml")!.born = 0;
     },
