@@ -18,7 +18,6 @@ export { during, type Invariant } from "./run/invariant.ts";
 export { networkFaults, type NetworkFaults } from "./run/network-fault.ts";
 export { nodeFaults, type NodeFaults } from "./run/node-fault.ts";
 export { kpiPaths, projectRoot } from "./core/paths.ts";
-export { useCluster } from "./kit/use-cluster.ts";
 export { type SpecCluster, useCluster } from "./kit/use-cluster.ts";
 export type { ForkedCluster } from "./kit/scenario.ts";
 export { openLab } from "./lab/lab.ts";

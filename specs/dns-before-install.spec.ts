@@ -48,10 +48,3 @@ cluster.eachNode(
     expect(unit?.startedAt, "seconds since boot when k3s was started").toBeGreaterThan(dns);
   },
 );
-
-cluster.eachNode("install", "the gate was quick: it ended within its budget", ({ seen, plan }) => {
-  const first = seen.verdicts.find(({ step }) => step === "interface")?.mono ?? Number.NaN;
-  const last = seen.verdicts.find(({ step }) => step === "dns")?.mono ?? Number.NaN;
-  const budget = plan.stages.find(({ name }) => name === "network")?.budget ?? 0;
-  expect((last - first) * 1_000).toBeWithin(budget);
-});

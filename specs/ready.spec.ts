@@ -1,4 +1,4 @@
-import { expect, useCluster } from "../harness/kit.ts";
+import { expect, judgeBudget, milliseconds, renderJudgement, useCluster } from "../harness/kit.ts";
 
 const cluster = useCluster("specs/lab.yaml");
 
@@ -82,4 +82,17 @@ cluster.expects("ready", "the API server listens on the control plane only", ({ 
     listeners.map(({ role }) => role),
     "roles of nodes that listen on 6443",
   ).toEqual(["server"]);
+});
+
+cluster.expects("ready", "every stage kept its budget, as it is stretched for this machine", ({ seen, plan }) => {
+  const budgeted = plan.stages.flatMap(({ name, budget }) =>
+    budget === undefined ? [] : [{ name, budget, took: seen.took[name] }],
+  );
+  const missing = budgeted.filter(({ took }) => took === undefined).map(({ name }) => name);
+  expect(seen.fromCheckpoint ? [] : missing, "stages without a time").toEqual([]);
+  const over = budgeted.flatMap(({ name, budget, took = 0 }) => {
+    const judged = judgeBudget(milliseconds(took), budget, seen.factor);
+    return judged.within ? [] : [`${name}: ${renderJudgement(judged)}`];
+  });
+  expect(over, "stages over their budget").toEqual([]);
 });

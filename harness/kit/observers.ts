@@ -27,6 +27,11 @@ export interface InstallSeen extends NodesSeen {
 
 export interface ReadySeen extends NodesSeen {
   readonly api: ApiSeen;
+  /** How long the run's stages took, in milliseconds; none for a cluster that came from a checkpoint. */
+  readonly took: Readonly<Partial<Record<StageName, number>>>;
+  readonly fromCheckpoint: boolean;
+  /** By how much budgets are stretched on the machine of that run. */
+  readonly factor: number;
 }
 
 /** What there is to see after each stage. The four at the end are looks at a Ready cluster that take a while. */
@@ -73,7 +78,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
     after: "ready",
     async observe(look) {
       const [nodes, api] = await Promise.all([seeNodes(look), seeApi(look.session.access.kube())]);
-      return join(nodes, { api });
+      return join(nodes, { api, ...times(look) });
     },
   },
   access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
@@ -95,6 +100,16 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   },
   idempotent: { after: "ready", observe: ({ session, spec }) => seeIdempotence(session.access, spec) },
 };
+
+function times({ run }: Look): Pick<ReadySeen, "took" | "factor" | "fromCheckpoint"> {
+  const { stages, factor = 1 } = run.record();
+  const passed = stages.filter(({ state, elapsed }) => state === "passed" && elapsed !== undefined);
+  return {
+    took: Object.fromEntries(passed.map(({ stage, elapsed }) => [stage, elapsed])),
+    fromCheckpoint: run.cluster.read()?.origin !== undefined,
+    factor,
+  };
+}
 
 /** Adds to an object without touching its getters, which a spread would call. */
 function join<A extends object, B extends object>(base: A, more: B): A & B {

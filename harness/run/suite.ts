@@ -29,6 +29,9 @@ const long: Readonly<Record<string, string>> = {
   "budget.spec.ts": "two boots on a machine that does nothing else, about two minutes in emulation",
   "gate.spec.ts": "two clusters that must fail, about six minutes in emulation",
   "crash.spec.ts": "five killed runs and two clusters, about fifteen minutes in emulation",
+  "pair.spec.ts": "another cluster beside the shared one, about three minutes in emulation",
+  "rebuild.spec.ts": "one node made twice, about four minutes in emulation",
+  "resilience.spec.ts": "seven forks, broken and healed, about fifteen minutes in emulation",
 };
 
 export interface SuiteOptions {

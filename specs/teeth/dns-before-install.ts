@@ -62,12 +62,4 @@ export const mutants = [
   mutant("install", "k3s never started", { [systemd]: /seconds since boot/ }, (seen) => {
     seen.nodes[worker]!.units["k3s-agent"]!.startedAt = 0;
   }),
-  mutant(
-    "install",
-    "the gate took minutes",
-    { "the gate was quick: it ended within its budget": /to be within/ },
-    (seen) => {
-      verdict(seen, "dns").mono = verdict(seen, "interface").mono + 240;
-    },
-  ),
 ];

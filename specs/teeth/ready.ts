@@ -7,6 +7,7 @@ const pressure = "no node is cordoned or under pressure";
 const networks = "every node has a pod network of its own inside the planned one";
 const same = "the API and the nodes speak of the same machines and boots";
 const system = "kube-system runs, with DNS behind its service";
+const budgets = "every stage kept its budget, as it is stretched for this machine";
 const runs = "k3s runs, was never restarted, and starts at boot";
 
 type Seen = Parameters<Parameters<typeof mutant<"ready">>[3]>[0];
@@ -15,6 +16,13 @@ const dns = (seen: Seen) => seen.api.pods.find(({ namespace }) => namespace === 
 const unit = (seen: Seen) => seen.nodes[worker]!.units["k3s-agent"]!;
 
 export const mutants = [
+  mutant("ready", "a stage took ten times its budget", { [budgets]: /install: [^]*over by/ }, (seen, plan) => {
+    seen.took.install = 10 * Number(seen.factor) * Number(plan.stages.find(({ name }) => name === "install")?.budget ?? 0);
+  }),
+  mutant("ready", "nobody measured a stage", { [budgets]: /stages without a time[^]*"boot"/ }, (seen) => {
+    delete seen.took.boot;
+    seen.fromCheckpoint = false;
+  }),
   mutant("ready", "a node is not Ready", { [joined]: /k3s-worker-01": "Kubelet stopped posting/ }, (seen) => {
     Object.assign(api(seen), { ready: false, why: "Kubelet stopped posting node status." });
   }),
