@@ -17,7 +17,8 @@ const unit = (seen: Seen) => seen.nodes[worker]!.units["k3s-agent"]!;
 
 export const mutants = [
   mutant("ready", "a stage took ten times its budget", { [budgets]: /install: [^]*over by/ }, (seen, plan) => {
-    seen.took.install = 10 * Number(seen.factor) * Number(plan.stages.find(({ name }) => name === "install")?.budget ?? 0);
+    seen.took.install =
+      10 * Number(seen.factor) * Number(plan.stages.find(({ name }) => name === "install")?.budget ?? 0);
   }),
   mutant("ready", "nobody measured a stage", { [budgets]: /stages without a time[^]*"boot"/ }, (seen) => {
     delete seen.took.boot;
