@@ -25,6 +25,8 @@ export interface Teeth {
   readonly bites: readonly Bite[];
   /** Claims that fail on the recording as it is: nothing can be concluded from them. */
   readonly broken: readonly string[];
+  /** Looks and scenarios of which there is no recording: their claims are not tried. */
+  readonly unrecorded: readonly string[];
 }
 
 /** Those that no named claim killed with the right words. */

@@ -49,6 +49,19 @@ interface Named {
 export function changes(before: Fingerprint, after: Fingerprint): string[] {
   return Object.keys({ ...before, ...after }).flatMap((about) => {
     const [was, is] = [before[about] ?? "nothing", after[about] ?? "nothing"];
-    return was === is ? [] : [`${about}: ${shellQuote([was])} became ${shellQuote([is])}`];
+    if (was === is) return [];
+    const [gone, come] = [without(was, is), without(is, was)];
+    return [`${about}: ${shellQuote([gone])} became ${shellQuote([come])}`];
   });
+}
+
+/** The words of one text that the other lacks: of a long line only what differs is shown. */
+function without(text: string, other: string): string {
+  const known = new Set(other.split(/\s+/));
+  return (
+    text
+      .split(/\s+/)
+      .filter((word) => !known.has(word))
+      .join(" ") || "nothing"
+  );
 }

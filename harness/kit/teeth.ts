@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Plan } from "../core/plan.ts";
 import type { Bite, Teeth } from "../core/teeth.ts";
@@ -46,11 +46,14 @@ export function scenarioMutant<T>(
 export interface Recording {
   readonly plan: Plan;
   seen(at: string): unknown;
+  /** Whether there is a recording of it: some destructive scenarios have none yet. */
+  has(at: string): boolean;
 }
 
 export function readRecording(dir: string): Recording {
-  const read = (name: string): unknown => JSON.parse(readFileSync(join(dir, `${recordName(name)}.json`), "utf8"));
-  return { plan: read("plan") as Plan, seen: read };
+  const path = (name: string) => join(dir, `${recordName(name)}.json`);
+  const read = (name: string): unknown => JSON.parse(readFileSync(path(name), "utf8"));
+  return { plan: read("plan") as Plan, seen: read, has: (name) => existsSync(path(name)) };
 }
 
 /** How one claim took one state of the cluster: undefined when it held, else what it said, by node. */
@@ -75,7 +78,8 @@ export async function showTeeth(
   recording: Recording,
 ): Promise<Teeth> {
   const broken: string[] = [];
-  for (const claim of claims) {
+  const recorded = claims.filter(({ stage }) => recording.has(stage));
+  for (const claim of recorded) {
     const said = await judge(claim, recording.seen(claim.stage), recording.plan);
     if (said !== undefined) broken.push(`${claim.site.file}: ${claim.title}: ${said.split("\n")[0]}`);
   }
@@ -83,7 +87,7 @@ export async function showTeeth(
   for (const [area, mutants] of Object.entries(areas))
     for (const each of mutants) bites.push(await bite(area, each, claims, recording));
   return {
-    claims: claims.map(({ site, title, stage }) => ({
+    claims: recorded.map(({ site, title, stage }) => ({
       file: site.file,
       title,
       stage,
@@ -91,6 +95,7 @@ export async function showTeeth(
     })),
     bites,
     broken,
+    unrecorded: [...new Set(claims.filter(({ stage }) => !recording.has(stage)).map(({ stage }) => stage))],
   };
 }
 

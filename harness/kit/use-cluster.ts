@@ -5,7 +5,7 @@ import { errorJson, KpiError, renderError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import { collectEvidence } from "../run/evidence.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
-import { type CallSite, callSite } from "./call-site.ts";
+import { type CallSite, callSite, pointTo } from "./call-site.ts";
 import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
 import { changes } from "./guard.ts";
 import { type ForkedCluster, onFork } from "./scenario.ts";
@@ -135,14 +135,18 @@ function closeFile(shared: SharedCluster, site: CallSite): void {
     const [before, after] = await shared.fingerprints();
     const found = before === undefined || after === undefined ? [] : changes(before, after);
     if (found.length === 0) return;
-    const error = new KpiError("claim", `${site.file} changed the shared cluster, and is not declared to`, {
-      details: found,
-      hint: "what changes a cluster belongs into cluster.onFork(...)",
-    });
+    const error = new KpiError(
+      "claim",
+      `the shared cluster changed while ${site.file} ran, which is not declared to change it`,
+      {
+        details: found,
+        hint: "what changes a cluster belongs into cluster.onFork(...)",
+      },
+    );
     const at = new Date().toISOString();
     const place = { file: site.file, line: site.line, area: site.file.replace(/^.*\/|\.spec\.ts$/g, "") };
     const title = "the shared cluster is left as it was";
     noteClaim({ ...place, title, outcome: "failed", at, elapsed: milliseconds(0), error: errorJson(error) });
-    throw new Error(renderError(error));
+    throw pointTo(new Error(renderError(error)), site);
   }, minutes(3));
 }

@@ -12,6 +12,7 @@ export function renderTeeth(teeth: Teeth): string {
     `${teeth.claims.length} claims, ${teeth.bites.length} mutants: ${killed} killed (${percent} %), ${survived.length} survived`,
     ...survived.map(({ area, what, missing }) => `survivor: ${area}: ${what}: ${missing.join("; ").split("\n")[0]}`),
     ...toothless.map(({ file, title }) => `no mutant for: ${file}: ${title}`),
+    ...teeth.unrecorded.map((name) => `not recorded, so its claims are not tried: ${name}`),
     ...teeth.broken.map((claim) => `fails on the recording itself: ${claim}`),
   ].join("\n");
 }
