@@ -103,7 +103,7 @@ export const reboot: FaultWay<"reboot"> = {
       async (stop) => (await agent.bootId(stop)) ?? notYet("its agent does not answer"),
       { signal },
     );
-    await agent.sh("systemctl --no-block reboot", { signal });
+    await agent.begin("systemctl --no-block reboot", signal);
     await until(
       `${node} does not go down`,
       minutes(5),

@@ -64,6 +64,17 @@ export class GuestAgent {
     });
   }
 
+  /** Starts a shell script that may take the agent down with it; resolves when the agent has taken it. */
+  async begin(script: string, signal?: AbortSignal): Promise<void> {
+    const start = { execute: "guest-exec", arguments: { path: "/bin/sh", arg: ["-c", script] } };
+    await until(
+      `the guest agent of ${this.domain} did not take a command`,
+      seconds(30),
+      async (stop) => (await this.libvirt.agent(this.domain, start, stop)) ?? notYet("the agent does not answer"),
+      { ...(signal === undefined ? {} : { signal }), details: [script], hint: `kpi console ${this.domain}` },
+    );
+  }
+
   /** How far the guest's clock is ahead of this machine's, in milliseconds; exact to half the time that asking takes, some 100 ms. */
   async clockOffset(signal?: AbortSignal): Promise<number> {
     return until(
@@ -94,11 +105,16 @@ export class GuestAgent {
     );
   }
 
-  /** The kernel's id of this boot; undefined while the agent does not answer. */
+  /** The kernel's id of this boot; undefined while the agent does not answer, or when it stops answering halfway. */
   async bootId(signal?: AbortSignal): Promise<string | undefined> {
     if (!(await this.answers(signal))) return undefined;
-    const { stdout } = await this.sh("cat /proc/sys/kernel/random/boot_id", signal === undefined ? {} : { signal });
-    return stdout.trim();
+    const asked = { timeout: seconds(10), ...(signal === undefined ? {} : { signal }) };
+    try {
+      return (await this.sh("cat /proc/sys/kernel/random/boot_id", asked)).stdout.trim();
+    } catch (error) {
+      if (error instanceof KpiError && error.kind === "deadline") return undefined;
+      throw error;
+    }
   }
 }
 
