@@ -59,7 +59,7 @@ test.skip("is skipped", () => {});
   cpSync(join(projectRoot, "fixtures", "recorded", "run"), recorded, { recursive: true });
   const events = readFileSync(join(recorded, "events.ndjson"), "utf8");
   writeFileSync(join(recorded, "events.ndjson"), events.replaceAll('"at":"2026-', '"at":"2099-'));
-  const env = { KPI_STATE: state, GITHUB_ACTIONS: "true" };
+  const env = { KPI_STATE: state, KPI_SUITE: "", GITHUB_ACTIONS: "true" }; // a suite of its own, also inside of one
   const { stdout } = await run(join(projectRoot, "kpi"), ["test", file], { env, accept: [1], timeout: minutes(2) });
   closing = stdout;
   suite = join(state, "suites", readdirSync(join(state, "suites"))[0] ?? "");
