@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { minutes, projectRoot, run, testKpi } from "../harness/kit.ts";
+import { linkCache } from "./cache.ts";
 import { leaksOf } from "./leaks.ts";
 
 setDefaultTimeout(minutes(30));
@@ -20,8 +21,7 @@ writeFileSync(
 );
 
 /** A cache of this file's own: everything but the image is there, so that the image build can be killed. */
-await run("cp", ["-al", testKpi().cache, kpi.cache]);
-rmSync(join(kpi.cache, "images"), { recursive: true, force: true });
+await linkCache(kpi.cache, ["images"]);
 
 /** Where `up` is killed: at the first event of which this is true. */
 const points: Record<string, (event: any) => boolean> = {

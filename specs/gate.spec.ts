@@ -15,7 +15,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { minutes, notYet, openLab, projectRoot, run, testKpi, until } from "../harness/kit.ts";
+import { minutes, notYet, openLab, projectRoot, testKpi, until } from "../harness/kit.ts";
+import { linkCache } from "./cache.ts";
 
 setDefaultTimeout(minutes(20));
 const dir = mkdtempSync(join(tmpdir(), "kpi-gate-"));
@@ -64,8 +65,7 @@ test("with a wrong artefact nothing is installed, and up says expected and got",
   // A cache of this test's own, in which k3s has been changed without changing its size or time: only the node can notice.
   const cache = join(dir, "cache");
   await using kpi = testKpi({ cache });
-  const real = testKpi().cache;
-  await run("cp", ["-al", real, cache]);
+  await linkCache(cache);
   const { files } = JSON.parse((await kpi.succeed(["supplies", "--json"])).stdout).find(
     (supply: { name: string }) => supply.name === "k3s-lab",
   );

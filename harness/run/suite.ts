@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Duration } from "../core/duration.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
+import { clusterNames } from "./cluster.ts";
 import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
 import { openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
 import { writeSuiteResults } from "./suite-results.ts";
@@ -19,6 +21,8 @@ interface Part {
   readonly command: readonly string[];
   /** A program that is one check: its exit code is the verdict. Otherwise it is a bun test run and its closing lines are read. */
   readonly single?: boolean;
+  /** Uses clusters that outlive it; those that it made are removed afterwards, so that what follows has the machine for itself. */
+  readonly shared?: boolean;
 }
 
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
@@ -69,10 +73,17 @@ function parts({ unitOnly, all, filter }: SuiteOptions): Part[] {
   ];
   const unit: Part = { name: "unit tests", command: [bun, "test", "--parallel", ...units] };
   const files = specFiles().filter((file) => all || long[file] === undefined);
-  const specs: Part = { name: "specs", command: [bun, "test", ...files.map((file) => `./specs/${file}`)] };
+  const specs = (name: string, shared: boolean): Part => {
+    const some = files.filter((file) => sharesCluster(file) === shared);
+    return { name, shared, command: [bun, "test", ...some.map((file) => `./specs/${file}`)] };
+  };
   if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
-  return [...checks, unit, ...(unitOnly ? [] : [specs])];
+  if (unitOnly) return [...checks, unit];
+  return [...checks, unit, specs("specs of one cluster", true), specs("specs with clusters of their own", false)];
 }
+
+const sharesCluster = (file: string): boolean =>
+  readFileSync(join(projectRoot, "specs", file), "utf8").includes("useCluster(");
 
 const specFiles = () => [...new Bun.Glob("*.spec.ts").scanSync(join(projectRoot, "specs"))].sort();
 
@@ -81,13 +92,14 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
   let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
   using record = openSuiteRecord(suiteDir(options.paths.state));
   const began = new Date();
+  const there = clusterNames(options.paths.state);
   const tests: BunTest[] = [];
   for (const part of parts(options)) {
     options.say(`── ${part.name}`);
     const [command = "", ...args] = part.command;
     const lines: string[] = [];
     const output = new BunOutput();
-    const { code, elapsed } = await run(command, args, {
+    const ran = run(command, args, {
       cwd: projectRoot,
       // On GitHub bun would write annotations of its own, and headings that nobody else reads.
       env: { [suiteVariable]: record.dir, GITHUB_ACTIONS: "" },
@@ -99,6 +111,8 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         options.say(line);
       },
     });
+    // Whatever comes of it, an interrupt too.
+    const { code, elapsed } = part.shared === true ? await ran.finally(() => removeNew(there, options)) : await ran;
     const tally = part.single === true ? single(code) : readTally(lines, code);
     sum = add(sum, tally);
     tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
@@ -114,6 +128,14 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
   const { paths, say } = options;
   await writeSuiteResults({ record, tests, began, paths, say });
   return sum;
+}
+
+/** Removes the clusters that were not there before. */
+async function removeNew(there: readonly string[], { paths, say }: SuiteOptions): Promise<void> {
+  for (const name of clusterNames(paths.state).filter((each) => !there.includes(each))) {
+    say(`── removing cluster ${name}`);
+    await run(join(projectRoot, "kpi"), ["down", name], { onLine: say });
+  }
 }
 
 const check = (name: string, code: number, elapsed: Duration, lines: readonly string[]): BunTest =>
