@@ -38,7 +38,7 @@ const run = [
     plan: plan.digest,
     host: {},
   }),
-  at(50, { type: "calibrated", calibration, factor: 60 }),
+  at(50, { type: "calibrated", calibration, factor: 40 }),
   at(100, { type: "stage-started", stage: "apply" }),
   at(2_000, { type: "note", stage: "apply", text: "lab is up" }),
   at(3_500, {
@@ -84,7 +84,7 @@ describe("timeline", () => {
 
   test("shows stages against their budgets and nodes step by step", () => {
     const text = renderTimeline(record, plan);
-    expect(text).toContain("boot          1m36s  1.2s x 60.0 = 1m12s  over by 24.0s");
+    expect(text).toContain("boot          1m36s  1.6s x 40.0 = 1m04s  over by 32.0s");
     expect(text).toContain("+1.9s lab is up");
     expect(text).toContain("k3s-cp-01        dns 20.1 · Ready 99.0");
     expect(text).toContain(
