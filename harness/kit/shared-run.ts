@@ -35,7 +35,7 @@ export interface SharedRun {
   record(): RunRecord;
   /** Where its record lies. */
   readonly dir: string;
-  /** Resolves when the stage has passed; rejects with `Blocked` when it cannot any more. */
+  /** Resolves when the stage has passed, for `ready` when the run is over; rejects with `Blocked` when it cannot any more. */
   stage(name: StageName): Promise<void>;
   access(): Promise<Access>;
 }
@@ -202,6 +202,8 @@ class StartedRun implements SharedRun {
   #wake(): void {
     for (const [name, waiter] of this.#waiters) {
       const state = this.#record.stages.find(({ stage }) => stage === name)?.state;
+      // After `ready` the nodes stand still for a while, for the checkpoint: whoever looks at a Ready cluster looks after that.
+      if (state === "passed" && name === "ready" && !this.#ended) continue;
       if (state === "passed") {
         waiter.resolve();
       } else if (this.#ended || state === "failed" || state === "blocked") {
