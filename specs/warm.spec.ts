@@ -18,7 +18,7 @@ import { join } from "node:path";
 import { minutes, openCheckpoint, projectRoot, run, testKpi } from "../harness/kit.ts";
 import { leaksOf } from "./leaks.ts";
 
-// Forks of the cluster of specs/lab.yaml. KPI_WARM_ROUNDS=10 measures as the issue asks, KPI_WARM_SOAK=50 makes that many more.
+// Forks of the cluster of specs/lab.yaml. KPI_WARM_ROUNDS says how often it is measured, KPI_WARM_SOAK how many more are made.
 setDefaultTimeout(minutes(60));
 const rounds = Number(process.env["KPI_WARM_ROUNDS"] ?? 3);
 const soak = Number(process.env["KPI_WARM_SOAK"] ?? 0);
