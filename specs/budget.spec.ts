@@ -1,5 +1,5 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
@@ -9,21 +9,17 @@ import {
   minutes,
   notYet,
   openLab,
-  projectRoot,
   renderJudgement,
   run,
   testKpi,
   until,
 } from "../harness/kit.ts";
+import { singleNodeSpec } from "./single-node.ts";
 
 setDefaultTimeout(minutes(15));
 const dir = mkdtempSync(join(tmpdir(), "kpi-budget-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-const spec = join(dir, "single.yaml");
-writeFileSync(
-  spec,
-  `extends: ${join(projectRoot, "specs", "lab.yaml")}\nname: pace\nnodes: { k3s-worker-01: null, k3s-worker-02: null }\n`,
-);
+const spec = singleNodeSpec(dir, "pace");
 
 /** Boots one node, standing still for `pause` on the way, and gives the boot held against its budget on this machine. */
 async function boot(pause: number): Promise<Judgement> {

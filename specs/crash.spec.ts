@@ -1,10 +1,11 @@
 import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { minutes, projectRoot, run, testKpi } from "../harness/kit.ts";
+import { minutes, run, testKpi } from "../harness/kit.ts";
 import { linkCache } from "./cache.ts";
 import { leaksOf } from "./leaks.ts";
+import { singleNodeSpec } from "./single-node.ts";
 
 setDefaultTimeout(minutes(30));
 const dir = mkdtempSync(join(tmpdir(), "kpi-crash-"));
@@ -14,11 +15,7 @@ afterAll(async () => {
   rmSync(dir, { recursive: true, force: true });
 });
 
-const spec = join(dir, "single.yaml");
-writeFileSync(
-  spec,
-  `extends: ${join(projectRoot, "specs", "lab.yaml")}\nname: crash\nnodes: { k3s-worker-01: null, k3s-worker-02: null }\n`,
-);
+const spec = singleNodeSpec(dir, "crash");
 
 /** A cache of this file's own: everything but the image is there, so that the image build can be killed. */
 await linkCache(kpi.cache, ["images"]);

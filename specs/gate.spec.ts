@@ -10,24 +10,20 @@ import {
   rmSync,
   statSync,
   utimesSync,
-  writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { minutes, notYet, openLab, projectRoot, testKpi, until } from "../harness/kit.ts";
+import { minutes, notYet, openLab, testKpi, until } from "../harness/kit.ts";
 import { linkCache } from "./cache.ts";
+import { singleNodeSpec } from "./single-node.ts";
 
 setDefaultTimeout(minutes(20));
 const dir = mkdtempSync(join(tmpdir(), "kpi-gate-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 /** One server is enough to see a gate hold: every node runs the same script. */
-const spec = join(dir, "single.yaml");
-writeFileSync(
-  spec,
-  `extends: ${join(projectRoot, "specs", "lab.yaml")}\nname: gate\nnodes: { k3s-worker-01: null, k3s-worker-02: null }\n`,
-);
+const spec = singleNodeSpec(dir, "gate");
 
 const evidence = (state: string, file: string) => {
   const newest = readdirSync(join(state, "runs")).sort().at(-1) ?? "";

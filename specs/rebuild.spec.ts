@@ -1,20 +1,10 @@
 import { afterAll, beforeAll, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import {
-  expect,
-  milliseconds,
-  minutes,
-  notYet,
-  openLab,
-  projectRoot,
-  run,
-  seconds,
-  testKpi,
-  until,
-} from "../harness/kit.ts";
+import { expect, milliseconds, minutes, notYet, openLab, run, seconds, testKpi, until } from "../harness/kit.ts";
 import { leaksOf } from "./leaks.ts";
+import { singleNodeSpec } from "./single-node.ts";
 
 setDefaultTimeout(minutes(30));
 const dir = mkdtempSync(join(tmpdir(), "kpi-rebuild-"));
@@ -25,11 +15,7 @@ afterAll(async () => {
 });
 
 /** One server is enough to see what goes and what stays: a third of the time that three nodes take in emulation. */
-const spec = join(dir, "single.yaml");
-writeFileSync(
-  spec,
-  `extends: ${join(projectRoot, "specs", "lab.yaml")}\nname: rebuild\nnodes: { k3s-worker-01: null, k3s-worker-02: null }\n`,
-);
+const spec = singleNodeSpec(dir, "rebuild");
 const identities =
   "cat /etc/machine-id; cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub; sudo sha256sum /var/lib/rancher/k3s/server/tls/server-ca.crt | cut -c1-64";
 

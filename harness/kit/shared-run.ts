@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
@@ -10,6 +9,7 @@ import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { type Access, openAccess } from "../run/access.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
+import { readRecord } from "../run/run-files.ts";
 import { isHealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
 import { readOwner, isAlive } from "../tools/owner.ts";
@@ -73,21 +73,6 @@ function failedSince(cluster: ClusterDir, before: string): string | undefined {
   const run = latestRun(cluster.stateDir);
   if (run === undefined || run <= before || !run.endsWith(`-${cluster.name}`)) return undefined;
   return readRecord(join(cluster.runsDir, run)).outcome === "failed" ? run : undefined;
-}
-
-/** A run's record, folded from its events; what was torn by a crash is left out. */
-export function readRecord(dir: string): RunRecord {
-  const text = readFileSync(join(dir, "events.ndjson"), "utf8");
-  return text
-    .split("\n")
-    .flatMap((line) => {
-      try {
-        return line === "" ? [] : [JSON.parse(line) as RunEvent];
-      } catch {
-        return [];
-      }
-    })
-    .reduce(fold, emptyRecord);
 }
 
 function blockedBy(record: RunRecord, name: StageName): Blocked | undefined {
