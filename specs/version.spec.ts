@@ -4,8 +4,8 @@ const cluster = useCluster("specs/lab.yaml");
 /** Names of k3s's channels; an exact version is never one of them. */
 const channel = /\b(stable|latest|testing|INSTALL_K3S_CHANNEL|update\.k3s\.io|get\.k3s\.io)\b/;
 
-cluster.eachNode("install", "the k3s on the node is the pinned artefact, byte for byte", ({ seen, all, plan }) => {
-  expect(seen.binary?.sha256, "sha256 of /usr/local/bin/k3s").toBe(all.artefacts[plan.k3s.binary.file]);
+cluster.eachNode("install", "the k3s on the node is the pinned artefact, byte for byte", ({ node, all, plan }) => {
+  expect(all.binaries[node.name]?.sha256, "sha256 of /usr/local/bin/k3s").toBe(all.artefacts[plan.k3s.binary.file]);
 });
 
 cluster.eachNode("install", "the node was told the hashes that this machine holds", ({ seen, all, plan }) => {
@@ -16,8 +16,8 @@ cluster.eachNode("install", "the node was told the hashes that this machine hold
   });
 });
 
-cluster.eachNode("install", "k3s --version is the pinned version", ({ seen, plan }) => {
-  expect(seen.binary?.version, "k3s --version").toBe(plan.k3s.version);
+cluster.eachNode("install", "k3s --version is the pinned version", ({ node, all, plan }) => {
+  expect(all.binaries[node.name]?.version, "k3s --version").toBe(plan.k3s.version);
 });
 
 cluster.eachNode("install", "no channel is named in what the node was given", ({ seen, plan }) => {

@@ -134,13 +134,15 @@ export const machineCommands: Readonly<Record<string, Command>> = {
     positionals: ["[FILE]"],
     options: {
       unit: { type: "boolean", help: "the unit tests only" },
-      all: { type: "boolean", help: "also the specs that take long: the gate, and SIGKILL at five points" },
+      all: { type: "boolean", help: "also the specs that take long; those that are left out are named" },
+      cold: { type: "boolean", help: "make shared clusters from nothing, even where a checkpoint fits" },
     },
     run: (args) =>
       interruptible(async (signal) => {
         const tally = await runSuite({
           unitOnly: flag(args, "unit"),
           all: flag(args, "all"),
+          cold: flag(args, "cold"),
           filter: args.positionals,
           paths: kpiPaths(),
           signal,

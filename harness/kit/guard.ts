@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { shellQuote } from "../tools/exec.ts";
 import type { Session } from "./session.ts";
@@ -6,10 +8,7 @@ import type { Session } from "./session.ts";
 export type Fingerprint = Readonly<Record<string, string>>;
 
 /** Units, accounts, ssh's configuration and addresses: what a spec might have changed on a node and forgotten. */
-const onNode = `cat /proc/sys/kernel/random/boot_id
-systemctl show k3s k3s-agent ssh systemd-networkd systemd-resolved -p Id -p ActiveState -p NRestarts -p ExecMainPID | paste -sd ' '
-cat /etc/passwd /etc/ssh/sshd_config.d/* /etc/rancher/k3s/config.yaml | cksum
-ip -4 -o address show scope global | awk '$2 !~ /^(cni|veth|flannel)/ { print $2, $4 }' | paste -sd ' '`;
+const onNode = readFileSync(join(import.meta.dir, "..", "tools", "fingerprint.sh"), "utf8");
 const aspects = ["boot", "units", "accounts and configuration", "addresses"];
 
 /** The names of what looks make for themselves, which is removed in the background. */
@@ -32,10 +31,14 @@ export async function takeFingerprint(session: Session): Promise<Fingerprint> {
     names("/api/v1/nodes"),
     names("/api/v1/namespaces", ({ metadata }) => !ownNamespace.test(metadata.name)),
     names("/api/v1/pods", ({ metadata }) => !ownNamespace.test(metadata.namespace ?? "")),
-    ...session.nodes.map(({ succeed }) => succeed(onNode)),
+    ...session.plan.nodes.map(
+      async (node) => (await (await session.connect(node)).exec("sh -s", { input: onNode })).stdout,
+    ),
   ]);
-  const onNodes = session.nodes.flatMap(({ name }, index) =>
-    aspects.map((aspect, line) => [`${name}: ${aspect}`, (lines[index] ?? "").split("\n")[line] ?? ""] as const),
+  const onNodes = session.plan.nodes.flatMap(({ name }, index) =>
+    aspects.map(
+      (aspect, line) => [`${name}: ${aspect}`, (lines[index] ?? "").split("\n")[line]?.trim() ?? ""] as const,
+    ),
   );
   return { nodes, namespaces: spaces, pods, ...Object.fromEntries(onNodes) };
 }

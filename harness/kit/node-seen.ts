@@ -58,13 +58,6 @@ export interface FileSeen {
   readonly size: number;
 }
 
-/** The k3s program on a node. The stamp changes whenever the file does. */
-export interface BinarySeen {
-  readonly stamp: string;
-  readonly sha256: string;
-  readonly version: string;
-}
-
 /** One node, seen from within, by one command. Holds no secret. */
 export interface NodeSeen {
   readonly hostname: string;
@@ -101,8 +94,6 @@ export interface NodeSeen {
   readonly memoryMiB: number;
   readonly diskBytes: number;
   readonly rootBytes: number;
-  /** Undefined while k3s is not installed. */
-  readonly binary: BinarySeen | undefined;
   /** k3s's configuration, the token replaced by `***`. */
   readonly config: string;
   readonly files: readonly FileSeen[];
@@ -114,8 +105,8 @@ const dhcpClients = /^(dhclient|dhcpcd|udhcpc|dhcp6c|NetworkManager|connmand|pum
 /** UDP ports of DHCP clients, IPv4 and IPv6. */
 const dhcpPorts = /:(68|546)\b/;
 
-/** Reads what probe.sh printed. `known` is the binary of an earlier look, which probe.sh then does not hash again. Pure. */
-export function parseProbe(text: string, known?: BinarySeen): NodeSeen {
+/** Reads what probe.sh printed. Pure. */
+export function parseProbe(text: string): NodeSeen {
   const sections = splitSections(text);
   const of = (name: string): string => {
     const found = sections.get(name);
@@ -193,7 +184,6 @@ export function parseProbe(text: string, known?: BinarySeen): NodeSeen {
     memoryMiB: Math.round(Number(/MemTotal:\s+(\d+)/.exec(of("hardware"))?.[1] ?? 0) / 1_024),
     diskBytes: Number(value("hardware", "/sys/block/vda/size")) * 512,
     rootBytes: Number(of("filesystem").trim().split(/\s+/)[1] ?? 0),
-    binary: parseBinary(lines("k3s"), known),
     config: of("config"),
     files: lines("files").map((line) => {
       const [path = "", mode = "", owner = "", born = "0", size = "0"] = line.split(" ");
@@ -302,15 +292,6 @@ function parseUnit(text: string): [string, UnitSeen] {
       activeAt: seconds("ActiveEnterTimestampMonotonic"),
     },
   ];
-}
-
-function parseBinary(lines: readonly string[], known: BinarySeen | undefined): BinarySeen | undefined {
-  const stamp = lines.find((line) => line.startsWith("stamp "))?.slice(6);
-  if (stamp === undefined) return undefined;
-  if (stamp === known?.stamp) return known;
-  const sha256 = lines.find((line) => /^[0-9a-f]{64} /.test(line))?.slice(0, 64) ?? "";
-  const version = lines.find((line) => line.startsWith("k3s version "))?.split(" ")[2] ?? "";
-  return { stamp, sha256, version };
 }
 
 /** How many CPUs `0-1,3` is. */

@@ -3,9 +3,11 @@ import type { StageName } from "../core/event.ts";
 import type { NodePlan } from "../core/plan.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { inspectSupplies, loadLock } from "../supplies/supplies.ts";
+import { coldRun, readRecord } from "../run/run-files.ts";
 import { readSeen, type RecordedSeen } from "../run/seen.ts";
 import { type AccessSeen, seeAccess } from "./access-seen.ts";
 import { type ApiSeen, seeApi } from "./api-seen.ts";
+import type { BinarySeen } from "./binary-seen.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import { type IdempotenceSeen, seeIdempotence } from "./idempotence-seen.ts";
 import { type ImageSeen, seeImage } from "./image-seen.ts";
@@ -23,13 +25,14 @@ export interface NodesSeen {
 export interface InstallSeen extends NodesSeen {
   /** sha256 of each file of the k3s supply, as this machine holds it. */
   readonly artefacts: Readonly<Record<string, string>>;
+  /** The k3s on each node; undefined where none is installed. */
+  readonly binaries: Readonly<Record<string, BinarySeen | undefined>>;
 }
 
 export interface ReadySeen extends NodesSeen {
   readonly api: ApiSeen;
-  /** How long the run's stages took, in milliseconds; none for a cluster that came from a checkpoint. */
+  /** How long the stages of its cold start took, in milliseconds; for a cluster from a checkpoint, of the run that made that. */
   readonly took: Readonly<Partial<Record<StageName, number>>>;
-  readonly fromCheckpoint: boolean;
   /** By how much budgets are stretched on the machine of that run. */
   readonly factor: number;
 }
@@ -70,8 +73,8 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   install: {
     after: "install",
     async observe(look) {
-      const [nodes, files] = await Promise.all([seeNodes(look), artefacts(look)]);
-      return join(nodes, { artefacts: files });
+      const [nodes, binaries, files] = await Promise.all([seeNodes(look), seeBinaries(look), artefacts(look)]);
+      return join(nodes, { artefacts: files, binaries });
     },
   },
   ready: {
@@ -101,12 +104,12 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   idempotent: { after: "ready", observe: ({ session, spec }) => seeIdempotence(session.access, spec) },
 };
 
-function times({ run }: Look): Pick<ReadySeen, "took" | "factor" | "fromCheckpoint"> {
-  const { stages, factor = 1 } = run.record();
+function times({ run }: Look): Pick<ReadySeen, "took" | "factor"> {
+  const cold = coldRun(run.dir);
+  const { stages, factor = 1 } = cold === run.dir ? run.record() : readRecord(cold);
   const passed = stages.filter(({ state, elapsed }) => state === "passed" && elapsed !== undefined);
   return {
     took: Object.fromEntries(passed.map(({ stage, elapsed }) => [stage, elapsed])),
-    fromCheckpoint: run.cluster.read()?.origin !== undefined,
     factor,
   };
 }
@@ -117,9 +120,18 @@ function join<A extends object, B extends object>(base: A, more: B): A & B {
 }
 
 async function seeNodes(look: Look): Promise<NodesSeen> {
+  return { nodes: await eachNode(look, look.node) };
+}
+
+function seeBinaries(look: Look): Promise<InstallSeen["binaries"]> {
+  return eachNode(look, (node) => look.session.binary(node));
+}
+
+/** Looks at every node, side by side. */
+async function eachNode<T>(look: Look, see: (node: NodePlan) => Promise<T>): Promise<Readonly<Record<string, T>>> {
   const { nodes } = look.run.plan;
-  const looks = await Promise.allSettled(nodes.map((node) => look.node(node)));
-  const seen = {};
+  const looks = await Promise.allSettled(nodes.map(see));
+  const seen: Record<string, T> = {};
   looks.forEach((result, index) => {
     const name = nodes[index]?.name ?? "";
     // One node that cannot be looked at must not take the claims on the others with it.
@@ -129,7 +141,7 @@ async function seeNodes(look: Look): Promise<NodesSeen> {
     };
     Object.defineProperty(seen, name, { get, enumerable: true });
   });
-  return { nodes: seen };
+  return seen;
 }
 
 function unseen(node: string, reason: unknown): KpiError {

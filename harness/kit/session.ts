@@ -7,9 +7,12 @@ import { writeWhole } from "../run/cluster.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
 import { shellQuote } from "../tools/exec.ts";
 import { type NodeHandle, connectLimit, nodeHandle } from "./node.ts";
-import { type BinarySeen, type NodeSeen, parseProbe } from "./node-seen.ts";
+import { type BinarySeen, parseBinary } from "./binary-seen.ts";
+import { type NodeSeen, parseProbe } from "./node-seen.ts";
 
-const probe = readFileSync(join(import.meta.dir, "..", "tools", "probe.sh"), "utf8");
+const tools = join(import.meta.dir, "..", "tools");
+const probe = readFileSync(join(tools, "probe.sh"), "utf8");
+const k3sBinary = readFileSync(join(tools, "k3s-binary.sh"), "utf8");
 
 /** The ways into a cluster while specs look at it: one connection a node, kept open, and each node probed once a look. */
 export class Session implements AsyncDisposable {
@@ -38,12 +41,19 @@ export class Session implements AsyncDisposable {
   /** Everything that claims ask about a node, in one round trip. */
   async look(node: NodePlan): Promise<NodeSeen> {
     const connection = await this.connect(node);
-    const path = join(this.access.cluster.dir, `binary-${node.name}.json`);
+    const { stdout } = await connection.exec("sudo -n sh -s", { input: probe, timeout: minutes(2) });
+    return parseProbe(stdout);
+  }
+
+  /** The k3s of a node; hashed once, as long as it is the same file. Undefined while none is installed. */
+  async binary(node: NodePlan): Promise<BinarySeen | undefined> {
+    const connection = await this.connect(node);
+    const path = this.access.cluster.path("binaries", `${node.name}.json`);
     const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as BinarySeen) : undefined;
     const command = `KNOWN=${shellQuote([known?.stamp ?? ""])} sudo -n --preserve-env=KNOWN sh -s`;
-    const { stdout } = await connection.exec(command, { input: probe, timeout: minutes(2) });
-    const seen = parseProbe(stdout, known);
-    if (seen.binary !== undefined && seen.binary !== known) writeWhole(path, JSON.stringify(seen.binary));
+    const { stdout } = await connection.exec(command, { input: k3sBinary, timeout: minutes(2) });
+    const seen = parseBinary(stdout, known);
+    if (seen !== undefined && seen !== known) writeWhole(path, JSON.stringify(seen));
     return seen;
   }
 

@@ -9,6 +9,7 @@ import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts"
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
 import { startWorkload, type Workload } from "./workload.ts";
+import { looksAhead } from "./look-ahead.ts";
 import { joinRun, type SharedRun } from "./shared-run.ts";
 
 /** Hang guard of one look; the program's own deadlines are shorter. */
@@ -44,8 +45,20 @@ export class SharedCluster {
     return this.#session;
   }
 
-  /** What is to be seen at a stage, as soon as the stage has passed; everybody who asks shares one look. */
+  /**
+   * What is to be seen at a stage, as soon as the stage has passed; everybody who asks shares one look. The first who asks sets all
+   * looks going that this run of bun test is going to ask for.
+   */
   seen<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
+    const first = this.#seen.size === 0;
+    const seen = this.#see(at);
+    if (first)
+      for (const later of looksAhead(this.spec, Object.keys(observers)))
+        this.#see(later as keyof SeenAt).catch(() => {}); // its claims hear it
+    return seen;
+  }
+
+  #see<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
     const known = this.#seen.get(at) as Promise<SeenAt[At]> | undefined;
     const look = known ?? this.#look(at);
     this.#seen.set(at, look);
@@ -80,16 +93,12 @@ export class SharedCluster {
     const run = await this.run();
     await run.stage(after);
     const session = await this.session();
-    if (run.joined) {
+    if (run.over) {
       this.#fingerprint ??= takeFingerprint(session);
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
-    const node = (planned: NodePlan) => this.#node(planned, session, run.joined ? "joined" : after);
-    const workload = () => {
-      // Both looks that need it are taken while it is there; so it may go when none is under way.
-      for (const other of ["networking", "storage"] as const) if (other !== at) this.seen(other).catch(() => {});
-      return (this.#workload ??= startWorkload(session.access));
-    };
+    const node = (planned: NodePlan) => this.#node(planned, session, run.over ? "over" : after);
+    const workload = () => (this.#workload ??= startWorkload(session.access));
     const look: Look = { run, session, node, workload, spec: this.spec, recorded: recordedSeen(run) };
     this.#busy += 1;
     const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
@@ -105,7 +114,7 @@ export class SharedCluster {
     await workload[Symbol.asyncDispose]();
   }
 
-  /** A cluster that was Ready from the start is looked at once; one that is being made, once a stage. */
+  /** A cluster that is being made is looked at once a stage, and once when it is Ready. */
   #node(planned: NodePlan, session: Session, when: string): Promise<NodeSeen> {
     const key = `${planned.name} ${when}`;
     const looking = this.#nodes.get(key) ?? session.look(planned);

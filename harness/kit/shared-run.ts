@@ -10,6 +10,7 @@ import { type Access, openAccess } from "../run/access.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { readRecord } from "../run/run-files.ts";
+import { coldVariable } from "../run/suite-record.ts";
 import { isHealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
 import { readOwner, isAlive } from "../tools/owner.ts";
@@ -29,8 +30,8 @@ export class Blocked extends KpiError {
 export interface SharedRun {
   readonly plan: Plan;
   readonly cluster: ClusterDir;
-  /** Whether it ran already, unchanged, when it was asked for. */
-  readonly joined: boolean;
+  /** Whether nothing is being done to the cluster any more: from here on it stays as it is. */
+  readonly over: boolean;
   /** The run's record as it is now. */
   record(): RunRecord;
   /** Where its record lies. */
@@ -42,7 +43,8 @@ export interface SharedRun {
 
 /**
  * Joins the run of a spec, or starts it by the same command that a user types. A running, unchanged cluster is joined as
- * it is; one that another process is making is waited for; otherwise `kpi up` makes it while claims of finished stages run.
+ * it is; one that another process is making is waited for; otherwise `kpi up` makes it, from a checkpoint where one fits, while
+ * claims of finished stages run.
  */
 export async function joinRun(spec: string, paths = kpiPaths()): Promise<SharedRun> {
   const { plan } = await chooseSpec(join(projectRoot, spec), { kind: "lab" }, paths);
@@ -86,7 +88,7 @@ function blockedBy(record: RunRecord, name: StageName): Blocked | undefined {
 
 /** A run that is over. */
 class JoinedRun implements SharedRun {
-  readonly joined = true;
+  readonly over = true;
   readonly dir: string;
   readonly #record: RunRecord;
 
@@ -117,7 +119,6 @@ class JoinedRun implements SharedRun {
 
 /** A run in progress, by a `kpi up` of ours. */
 class StartedRun implements SharedRun {
-  readonly joined = false;
   readonly #waiters = new Map<StageName, PromiseWithResolvers<void>>();
   #record: RunRecord = emptyRecord;
   #ended = false;
@@ -130,7 +131,8 @@ class StartedRun implements SharedRun {
 
   static start(plan: Plan, cluster: ClusterDir, spec: string): StartedRun {
     const run = new StartedRun(plan, cluster);
-    const up = start(join(projectRoot, "kpi"), ["up", spec, "--json"], {
+    const warm = process.env[coldVariable] === "1" ? [] : ["--warm"];
+    const up = start(join(projectRoot, "kpi"), ["up", ...warm, spec, "--json"], {
       accept: [0, 1, 130],
       timeout: minutes(90),
       onLine(line, from) {
@@ -150,6 +152,10 @@ class StartedRun implements SharedRun {
         run.#wake();
       });
     return run;
+  }
+
+  get over(): boolean {
+    return this.#ended;
   }
 
   get dir(): string {

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { digestFile } from "./checkpoint-digest.ts";
 
 /** To be raised when a saved lab comes to be laid out or restored in another way. */
-export const checkpointFormat = 1;
+export const checkpointFormat = 2;
 
 /** One saved machine; paths are relative to the checkpoint. */
 export interface SavedDomain {

@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -7,6 +7,7 @@ import { describeFault } from "../core/fault-spec.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import { digestAll } from "../lab/checkpoint.ts";
 import { saveLab } from "../lab/checkpoint-save.ts";
+import { Terraform } from "../tools/terraform.ts";
 import type { Access } from "./access.ts";
 import { awaitAwake } from "./awake.ts";
 import { checkpointKey, currentInputs } from "./checkpoint-key.ts";
@@ -22,6 +23,7 @@ import {
   writeManifest,
 } from "./checkpoint-store.ts";
 import type { ClusterState } from "./cluster.ts";
+import { coldRun } from "./run-files.ts";
 import { declare, declared } from "./journal.ts";
 import { pauseBeforeRenewal } from "./lease-moment.ts";
 
@@ -65,7 +67,7 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
   try {
     const { saved, pausedFor } = await saveWell(options, dir);
     onProgress({ what: "reading back what was saved" });
-    keepKnown(access, state.run, dir);
+    await keepKnown(access, state.run, dir);
     const files = filesBelow(dir);
     const digests = await digestAll(dir, files, signal);
     const key = checkpointKey(inputs);
@@ -133,8 +135,8 @@ async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typ
   }
 }
 
-/** What a fork needs to be spoken to, the cluster's keys and kubeconfig, and what its run saw, which is true of forks as well. */
-function keepKnown({ cluster, kubeconfigPath }: Access, run: string, dir: string): void {
+/** What a fork needs to be spoken to, the cluster's keys, kubeconfig and Terraform state, and what was seen that is true of forks as well. */
+async function keepKnown({ cluster, kubeconfigPath }: Access, run: string, dir: string): Promise<void> {
   mkdirSync(join(dir, "secrets"), { recursive: true, mode: 0o700 });
   const secrets = cluster.path("secrets", "token");
   for (const file of readdirSync(join(secrets, "..")))
@@ -142,4 +144,9 @@ function keepKnown({ cluster, kubeconfigPath }: Access, run: string, dir: string
   copyFileSync(kubeconfigPath, join(dir, "kubeconfig"));
   const seen = join(cluster.runsDir, run, "seen.json");
   if (existsSync(seen)) copyFileSync(seen, join(dir, "seen.json"));
+  mkdirSync(join(dir, "cold"), { mode: 0o700 });
+  copyFileSync(join(coldRun(join(cluster.runsDir, run)), "events.ndjson"), join(dir, "cold", "events.ndjson"));
+  const binaries = cluster.path("binaries");
+  if (existsSync(binaries)) cpSync(binaries, join(dir, "binaries"), { recursive: true });
+  await Terraform.copy(cluster.path("terraform"), join(dir, "terraform"));
 }

@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { errorJson, exitCode, KpiError } from "../core/errors.ts";
@@ -7,6 +7,7 @@ import { damage } from "../lab/checkpoint.ts";
 import { makeOverlays, placeDisks, restorePaused } from "../lab/checkpoint-restore.ts";
 import { startLab } from "../lab/lab.ts";
 import { processStart } from "../tools/owner.ts";
+import { Terraform } from "../tools/terraform.ts";
 import { Access } from "./access.ts";
 import { admit } from "./admission.ts";
 import { awaitAwake } from "./awake.ts";
@@ -89,6 +90,11 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     const access = new Access(cluster, plan, lab);
     access.keepKubeconfig(readFileSync(join(dir, "kubeconfig"), "utf8"));
     access.writeSshConfig();
+    const log = join(cluster.runsDir, run, "terraform.log");
+    await Terraform.copy(join(dir, "terraform"), cluster.path("terraform"), {
+      log,
+      variables: { libvirt_uri: access.uri },
+    });
     await placeDisks(lab, dir, manifest.id, manifest.saved, into);
     rmSync(into, { recursive: true });
     const machines = await restorePaused(lab, dir, manifest.saved, stop);
@@ -138,10 +144,16 @@ export function unusable({ dir, manifest }: StoredCheckpoint, why: string): KpiE
   });
 }
 
-/** The cluster's keys, and what its run saw. */
+/** The cluster's keys, and what was seen of it. */
 function takeKnown(dir: string, cluster: ClusterDir, run: string): void {
   for (const file of readdirSync(join(dir, "secrets")))
     copyFileSync(join(dir, "secrets", file), cluster.path("secrets", file));
+  writeWhole(
+    join(cluster.runsDir, run, "cold", "events.ndjson"),
+    readFileSync(join(dir, "cold", "events.ndjson"), "utf8"),
+  );
+  const binaries = join(dir, "binaries");
+  if (existsSync(binaries)) cpSync(binaries, cluster.path("binaries"), { recursive: true });
   const seen = join(dir, "seen.json");
   if (existsSync(seen)) writeWhole(join(cluster.runsDir, run, "seen.json"), readFileSync(seen, "utf8"));
 }

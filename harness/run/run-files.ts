@@ -34,6 +34,15 @@ export function readEvents(dir: string): RunEvent[] {
 /** A run folded from its directory. */
 export const readRecord = (dir: string): RunRecord => readEvents(dir).reduce(fold, emptyRecord);
 
+/**
+ * The directory with the events of the cold start behind a run: the run's own, or, when it went on from a checkpoint, what the
+ * checkpoint kept of the run that made the cluster.
+ */
+export function coldRun(dir: string): string {
+  const kept = join(dir, "cold");
+  return existsSync(kept) ? kept : dir;
+}
+
 /** The plan of a run; undefined when it ended before there was one to write. */
 export function readPlan(dir: string): Plan | undefined {
   const path = join(dir, "plan.json");

@@ -13,6 +13,8 @@ export interface SuiteRecord extends Disposable {
 
 /** Under this name a suite's directory is handed to the processes that it starts. */
 export const suiteVariable = "KPI_SUITE";
+/** Set where shared clusters must be made from nothing, even where a checkpoint fits. */
+export const coldVariable = "KPI_COLD";
 
 /** A suite's directory: the one that this process belongs to, else a new one below `state` (not made yet). */
 export function suiteDir(state: string, env: Readonly<Record<string, string | undefined>> = process.env): string {

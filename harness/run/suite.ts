@@ -5,7 +5,7 @@ import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { clusterNames } from "./cluster.ts";
 import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
-import { openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
+import { coldVariable, openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
 import { writeSuiteResults } from "./suite-results.ts";
 
 /** How many tests a part of the suite ran, by outcome. */
@@ -43,6 +43,8 @@ export interface SuiteOptions {
   readonly unitOnly: boolean;
   /** The long specs as well. */
   readonly all: boolean;
+  /** Shared clusters are made from nothing, even where a checkpoint fits. */
+  readonly cold: boolean;
   /** Files, as bun test takes them; empty means everything. */
   readonly filter: readonly string[];
   readonly paths: KpiPaths;
@@ -103,7 +105,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
     const ran = run(command, args, {
       cwd: projectRoot,
       // On GitHub bun would write annotations of its own, and headings that nobody else reads.
-      env: { [suiteVariable]: record.dir, GITHUB_ACTIONS: "" },
+      env: { [suiteVariable]: record.dir, GITHUB_ACTIONS: "", ...(options.cold ? { [coldVariable]: "1" } : {}) },
       signal: options.signal,
       accept: [0, 1, 2],
       onLine(line) {

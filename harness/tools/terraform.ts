@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
-import { mkdir, rm } from "node:fs/promises";
+import { cp, mkdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -83,6 +83,22 @@ export class Terraform {
     } catch (cause) {
       throw new KpiError("contract", `no terraform was prepared in ${dir}`, { expected: "settings.json in it", cause });
     }
+  }
+
+  /**
+   * Copies what was applied from one directory, state, variables and provider, into another, where the same things are known under
+   * `variables` that differ, and calls are logged to `log`.
+   */
+  static async copy(from: string, to: string, { log, variables = {} }: { log?: string; variables?: Variables } = {}) {
+    const passing = [join(from, "tmp"), join(from, "plan.bin")];
+    await mkdir(to, { recursive: true, mode: 0o700 });
+    await cp(from, to, { recursive: true, verbatimSymlinks: true, filter: (path) => !passing.includes(path) });
+    const { settings } = Terraform.reopen(to);
+    const { dir: _, ...kept } = { ...settings, ...(log === undefined ? {} : { log }) };
+    await writePrivate(join(to, "settings.json"), JSON.stringify(kept));
+    const root = configurationOf(to);
+    const text = JSON.stringify({ ...readVariables(root), ...variables }, undefined, 2);
+    await writePrivate(join(root, "terraform.tfvars.json"), `${text}\n`);
   }
 
   /** Copies the configuration and fetches the provider. State and variables that are there stay. */

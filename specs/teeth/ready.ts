@@ -22,7 +22,6 @@ export const mutants = [
   }),
   mutant("ready", "nobody measured a stage", { [budgets]: /stages without a time[^]*"boot"/ }, (seen) => {
     delete seen.took.boot;
-    seen.fromCheckpoint = false;
   }),
   mutant("ready", "a node is not Ready", { [joined]: /k3s-worker-01": "Kubelet stopped posting/ }, (seen) => {
     Object.assign(api(seen), { ready: false, why: "Kubelet stopped posting node status." });

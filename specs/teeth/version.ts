@@ -11,7 +11,7 @@ export const mutants = [
     "another program in k3s's place",
     { [artefact]: /k3s-worker-02: sha256 of \/usr\/local\/bin\/k3s[^]*0{64}/ },
     (seen) => {
-      seen.nodes[worker]!.binary!.sha256 = "0".repeat(64);
+      seen.binaries[worker]!.sha256 = "0".repeat(64);
     },
   ),
   mutant(
@@ -19,7 +19,7 @@ export const mutants = [
     "k3s is not installed",
     { [artefact]: /sha256[^]*undefined/, "k3s --version is the pinned version": /undefined/ },
     (seen) => {
-      seen.nodes[worker]!.binary = undefined;
+      seen.binaries[worker] = undefined;
     },
   ),
   mutant("install", "the node was told another hash of the binary", { [told]: /f{64}/ }, (seen) => {
@@ -36,7 +36,7 @@ export const mutants = [
     "k3s is of another version",
     { "k3s --version is the pinned version": /v1\.34\.4\+k3s1/ },
     (seen) => {
-      seen.nodes[worker]!.binary!.version = "v1.34.4+k3s1";
+      seen.binaries[worker]!.version = "v1.34.4+k3s1";
     },
   ),
   mutant("install", "a channel in what the node was told", { [channel]: /INSTALL_K3S_CHANNEL=stable/ }, (seen) => {

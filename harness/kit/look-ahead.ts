@@ -1,0 +1,33 @@
+import { readFileSync } from "node:fs";
+import { join, relative, resolve } from "node:path";
+import { projectRoot } from "../core/paths.ts";
+
+/**
+ * What a run of bun test is going to look at in a spec's cluster, by stage, each with the files that do: bun loads a file only when
+ * the one before is done, and looks that could be taken side by side would wait for each other. Nothing when claims are picked by
+ * name: then only what they need is looked at.
+ */
+export function looksAhead(spec: string, stages: readonly string[], args = testArguments()): readonly string[] {
+  const files = [...new Bun.Glob("specs/*.spec.ts").scanSync(projectRoot)].filter((file) => selects(args, file));
+  const texts = files.map((file) => readFileSync(join(projectRoot, file), "utf8"));
+  return stages.filter((stage) => texts.some((text) => looksAt(text, spec, stage)));
+}
+
+/** Whether a spec file's text has a claim on this look at this spec's cluster. Pure. */
+export function looksAt(text: string, spec: string, stage: string): boolean {
+  return text.includes(`useCluster("${spec}")`) && new RegExp(`\\.(expects|eachNode)\\(\\s*"${stage}"`).test(text);
+}
+
+/** Whether `bun test` with these arguments runs all of this file, a path relative to the project: see `bun test --help`. Pure. */
+export function selects(args: readonly string[], file: string): boolean {
+  if (args[0] !== "test" || args.some((arg) => /^(-t|--test-name-pattern)(=|$)/.test(arg))) return false;
+  const filters = args.slice(1).filter((arg) => !arg.startsWith("-"));
+  const chosen = (filter: string) =>
+    /^\.{0,2}\//.test(filter) ? relative(projectRoot, resolve(projectRoot, filter)) === file : file.includes(filter);
+  return filters.length === 0 || filters.some(chosen);
+}
+
+/** bun keeps its own arguments from the tests; the kernel does not. */
+function testArguments(): readonly string[] {
+  return readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(1, -1);
+}
