@@ -27,6 +27,10 @@ cluster.eachNode("network", "no DHCP client runs, listens or is configured, and 
   expect(seen.dhcp, "traces of DHCP").toEqual({ leases: [], clients: [], sockets: [], config: [] });
 });
 
+cluster.expects("network", "no DHCP packet has passed the bridge, not even during the boots", ({ seen }) => {
+  expect(seen.dhcpPackets, "packets").toBe(0);
+});
+
 cluster.eachNode("network", "the planned MAC address, on hardware, and up", ({ seen, plan, node }) => {
   const { mac, up, kind } = seen.interfaces.find(({ name }) => name === plan.network.interface) ?? {};
   expect({ mac, up, kind }, plan.network.interface).toEqual({ mac: node.mac, up: true, kind: "" });

@@ -4,6 +4,7 @@ import type { NodePlan } from "../core/plan.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { inspectSupplies, loadLock } from "../supplies/supplies.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
+import { countDhcp } from "../lab/dhcp.ts";
 import { readSeen, type RecordedSeen } from "../run/seen.ts";
 import { type AccessSeen, seeAccess } from "./access-seen.ts";
 import { type ApiSeen, seeApi } from "./api-seen.ts";
@@ -19,6 +20,12 @@ import type { SharedRun } from "./shared-run.ts";
 /** All nodes, each seen from within. Asking for one that could not be looked at throws why. */
 export interface NodesSeen {
   readonly nodes: Readonly<Record<string, NodeSeen>>;
+}
+
+/** The nodes as soon as their network is as planned, and what passed between them until they were looked at. */
+export interface NetworkSeen extends NodesSeen {
+  /** Packets of DHCP on the lab's bridge since before the first boot; undefined where the hypervisor is not a lab. */
+  readonly dhcpPackets: number | undefined;
 }
 
 /** The nodes after the installation, and what was to be installed. */
@@ -39,7 +46,7 @@ export interface ReadySeen extends NodesSeen {
 
 /** What there is to see after each stage. The four at the end are looks at a Ready cluster that take a while. */
 export interface SeenAt {
-  readonly network: NodesSeen;
+  readonly network: NetworkSeen;
   readonly install: InstallSeen;
   readonly ready: ReadySeen;
   readonly access: AccessSeen;
@@ -69,7 +76,14 @@ export interface Look {
 }
 
 export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } = {
-  network: { after: "network", observe: seeNodes },
+  network: {
+    after: "network",
+    async observe(look) {
+      const { lab } = look.session.access;
+      const nodes = await seeNodes(look);
+      return join(nodes, { dhcpPackets: lab === undefined ? undefined : await countDhcp(lab) });
+    },
+  },
   install: {
     after: "install",
     async observe(look) {

@@ -34,14 +34,21 @@ async function turn(): Promise<Disposable> {
 
 const checkpoints = new Map<SharedCluster, Promise<Checkpoint>>();
 
-/** The checkpoint of the shared cluster: one that fits, or a new one, for which the cluster stands still for some seconds. */
+/**
+ * The checkpoint of the shared cluster: one that fits, and then the cluster itself need not run; or a new one, for which it is
+ * made, and stands still for some seconds.
+ */
 function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
   const find = async () => {
+    const fitting = async () => {
+      const found = await fittingCheckpoint(await shared.plan(), kpiPaths(), AbortSignal.timeout(minutes(2)));
+      return "why" in found ? undefined : found;
+    };
+    const known = await fitting();
+    if (known !== undefined) return known;
     const run = await shared.run();
     await run.stage("ready");
-    const fit = await fittingCheckpoint(run.plan, kpiPaths(), AbortSignal.timeout(minutes(2)));
-    if (!("why" in fit)) return fit;
-    return (await openCluster(run.cluster.name)).save();
+    return (await fitting()) ?? (await openCluster(run.cluster.name)).save(); // making it has left one, if there was room
   };
   const known = checkpoints.get(shared) ?? find();
   checkpoints.set(shared, known);

@@ -3,6 +3,8 @@ import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { NodePlan, Plan } from "../core/plan.ts";
+import { kpiPaths, projectRoot } from "../core/paths.ts";
+import { chooseSpec } from "../run/choice.ts";
 import { writeWhole } from "../run/cluster.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
@@ -17,6 +19,7 @@ const lookLimit = minutes(5);
 
 /** One spec's cluster in this process: its run, and everything that was seen of it, once. */
 export class SharedCluster {
+  #plan: Promise<Plan> | undefined;
   #run: Promise<SharedRun> | undefined;
   #session: Promise<Session> | undefined;
   readonly #seen = new Map<keyof SeenAt, Promise<unknown>>();
@@ -30,14 +33,21 @@ export class SharedCluster {
 
   constructor(readonly spec: string) {}
 
-  /** Joined or started when the first claim asks. */
+  /** Joined or started when the first claim on it asks; claims on forks alone need none. */
   run(): Promise<SharedRun> {
-    this.#run ??= joinRun(this.spec);
+    this.#run ??= this.plan().then((plan) => joinRun(this.spec, plan));
     return this.#run;
   }
 
-  async plan(): Promise<Plan> {
-    return (await this.run()).plan;
+  /** The ways into it, if anybody has asked for it. */
+  async running(): Promise<Session | undefined> {
+    return this.#run === undefined ? undefined : this.session();
+  }
+
+  /** What follows from the spec; nothing is made for it. */
+  plan(): Promise<Plan> {
+    this.#plan ??= chooseSpec(join(projectRoot, this.spec), { kind: "lab" }, kpiPaths()).then(({ plan }) => plan);
+    return this.#plan;
   }
 
   async session(): Promise<Session> {

@@ -7,7 +7,6 @@ import { kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { type Access, openAccess } from "../run/access.ts";
-import { chooseSpec } from "../run/choice.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { readRecord } from "../run/run-files.ts";
 import { coldVariable } from "../run/suite-record.ts";
@@ -46,8 +45,7 @@ export interface SharedRun {
  * it is; one that another process is making is waited for; otherwise `kpi up` makes it, from a checkpoint where one fits, while
  * claims of finished stages run.
  */
-export async function joinRun(spec: string, paths = kpiPaths()): Promise<SharedRun> {
-  const { plan } = await chooseSpec(join(projectRoot, spec), { kind: "lab" }, paths);
+export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Promise<SharedRun> {
   const cluster = new ClusterDir(paths.state, plan.cluster);
   const before = latestRun(paths.state) ?? "";
   await othersDone(cluster);

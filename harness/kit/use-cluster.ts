@@ -121,7 +121,9 @@ const collecting = new Map<SharedCluster, { readonly dir: string; readonly done:
 async function evidence(shared: SharedCluster): Promise<readonly string[]> {
   const known = collecting.get(shared);
   if (known !== undefined) return [known.dir];
-  const { access } = await shared.session();
+  const session = await shared.running();
+  if (session === undefined) return []; // a fork has gone, and its error says what was seen there
+  const { access } = session;
   const dir = join(suiteDir(), "evidence", access.plan.cluster);
   const done = collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}); // what is missing, it says itself
   collecting.set(shared, { dir, done });

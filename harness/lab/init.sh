@@ -64,6 +64,10 @@ for address in "${@:4}"; do
   ip address add "$address" dev lo
 done
 
+# Counted from before the first guest on: whatever asks for an address, or gives one. A lab's addresses are all planned (see dhcp.ts).
+ebtables -t nat -A PREROUTING -p IPv4 --ip-protocol udp --ip-destination-port 67:68
+ebtables -t nat -A PREROUTING -p IPv6 --ip6-protocol udp --ip6-destination-port 546:547
+
 # One line a daemon; descriptor 9 goes to the gateway alone.
 declare -A daemons
 libvirtd --config /etc/libvirt/libvirtd.conf 9<&- &

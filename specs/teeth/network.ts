@@ -55,6 +55,14 @@ export const mutants = [
   mutant("network", "a DHCP client runs", { [noDhcp]: /traces of DHCP[^]*dhclient/ }, (seen) => {
     node(seen).dhcp.clients.push("dhclient");
   }),
+  mutant(
+    "network",
+    "a guest asked for an address while it booted",
+    { "no DHCP packet has passed the bridge, not even during the boots": /packets[^]*Received: 1/ },
+    (seen) => {
+      seen.dhcpPackets = 1;
+    },
+  ),
   mutant("network", "something listens on the DHCP client's port", { [noDhcp]: /udp 0\.0\.0\.0:68/ }, (seen) => {
     node(seen).dhcp.sockets.push("udp 0.0.0.0:68");
   }),
