@@ -1,8 +1,9 @@
 import type { ClaimResult } from "../core/claim.ts";
 import { kpiPaths } from "../core/paths.ts";
-import { openSuiteRecord, suiteDir as chooseDir, type SuiteRecord } from "../run/suite-record.ts";
+import { openSuiteRecord, suiteDir as chooseDir, type SuiteRecord, suiteVariable } from "../run/suite-record.ts";
 
 let record: SuiteRecord | undefined;
+const began = new Date();
 
 const open = (): SuiteRecord => (record ??= openSuiteRecord(chooseDir(kpiPaths().state)));
 
@@ -11,3 +12,11 @@ export const suiteDir = (): string => open().dir;
 
 /** Notes how a claim ended. */
 export const noteClaim = (result: ClaimResult): void => open().append(result);
+
+/** Where bun was called by hand and not by `kpi test`, which does it for all of its parts: results of the claims, if there were any. */
+export async function writeOwnResults(): Promise<void> {
+  if (record === undefined || (process.env[suiteVariable] ?? "") !== "") return;
+  const { writeSuiteResults } = await import("../run/suite-results.ts"); // the preload of every unit test comes by here
+  const say = (line: string) => console.error(line);
+  await writeSuiteResults({ record, tests: [], began, paths: kpiPaths(), say, trace: false });
+}

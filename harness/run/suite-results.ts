@@ -22,13 +22,16 @@ export interface SuiteRan {
   readonly began: Date;
   readonly paths: KpiPaths;
   readonly say: (line: string) => void;
+  /** Whether to ask nodes that still run for their journals, and write a trace. */
+  readonly trace: boolean;
 }
 
 /**
- * Writes `junit.xml`, `results.json` and `trace.json` beside the suite's claims, and GitHub's annotations to standard output when its
- * runner is there to read them. Runs are those that the suite's processes left in its directory, and those of `state` that began since.
+ * Writes `junit.xml`, `results.json` and, if wanted, `trace.json` beside the suite's claims, and GitHub's annotations to standard output
+ * when its runner is there to read them. Runs are those that the suite's processes left in its directory, and those of `state` that
+ * began since.
  */
-export async function writeSuiteResults({ record, tests, began, paths, say }: SuiteRan): Promise<void> {
+export async function writeSuiteResults({ record, tests, began, paths, say, trace }: SuiteRan): Promise<void> {
   const claims = joinResults(record.read(), tests);
   const dirs = suiteRuns(record.dir, paths.state, began);
   const runs = dirs.map((dir): RunResult => {
@@ -52,10 +55,12 @@ export async function writeSuiteResults({ record, tests, began, paths, say }: Su
   );
   const properties = suiteProperties(runs);
   writeWhole(join(record.dir, "junit.xml"), renderJUnit(claims, { suite, hostname: hostname(), properties }));
-  for (const dir of dirs) await collectIfRunning(paths.state, dir);
-  const sources = dirs.map((dir): TraceSource => readTraceSource(dir));
-  writeWhole(join(record.dir, "trace.json"), renderTrace(sources, claims));
-  say(`results: ${record.dir}/{junit.xml,results.json,trace.json}`);
+  if (trace) {
+    for (const dir of dirs) await collectIfRunning(paths.state, dir);
+    const sources = dirs.map((dir): TraceSource => readTraceSource(dir));
+    writeWhole(join(record.dir, "trace.json"), renderTrace(sources, claims));
+  }
+  say(`results: ${record.dir}/{junit.xml,results.json${trace ? ",trace.json" : ""}}`);
   if (process.env["GITHUB_ACTIONS"] === "true") for (const line of githubAnnotations(claims)) say(line);
 }
 

@@ -129,7 +129,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
     sum = add(sum, { passed: 0, failed: 0, skipped: Object.keys(long).length });
   }
   const { paths, say } = options;
-  await writeSuiteResults({ record, tests, began, paths, say });
+  await writeSuiteResults({ record, tests, began, paths, say, trace: true });
   return sum;
 }
 
