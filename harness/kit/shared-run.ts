@@ -10,7 +10,7 @@ import { type Access, openAccess } from "../run/access.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { readRecord } from "../run/run-files.ts";
 import { coldVariable } from "../run/suite-record.ts";
-import { isHealthy } from "../run/watch.ts";
+import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
 import { readOwner, isAlive } from "../tools/owner.ts";
 
@@ -52,7 +52,8 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   const state = cluster.read();
   if (state?.phase === "ready" && state.plan.digest === plan.digest) {
     const opened = await openAccess(cluster).catch(() => undefined);
-    if (opened !== undefined && (await isHealthy(opened.access))) return new JoinedRun(plan, cluster, state.run);
+    if (opened !== undefined && (await whyUnhealthy(opened.access)) === undefined)
+      return new JoinedRun(plan, cluster, state.run);
   }
   // Somebody else's run of this spec failed while we waited: it is the one run, and its failure is ours.
   const last = failedSince(cluster, before);

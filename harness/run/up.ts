@@ -19,7 +19,7 @@ import { RunLog, type RunListener, runId } from "./log.ts";
 import { type Seen, upStages } from "./stages.ts";
 import { checkpointStage, warmStage } from "./up-warm.ts";
 import { keepForSuite } from "./suite-record.ts";
-import { isHealthy } from "./watch.ts";
+import { whyUnhealthy } from "./watch.ts";
 
 export interface UpOptions {
   readonly paths: KpiPaths;
@@ -74,19 +74,13 @@ export async function up(options: UpOptions): Promise<UpResult> {
       ({ access }) => access,
       () => undefined,
     );
-    if (
-      !options.fresh &&
-      before.phase === "ready" &&
-      running !== undefined &&
-      before.plan.digest === plan.digest &&
-      (await isHealthy(running))
-    ) {
+    const why = await replaced(options, before, running);
+    if (why === undefined && running !== undefined) {
       log.emit({ type: "note", text: `cluster ${plan.cluster} is running and unchanged` });
       log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
       return { record: log.record, access: running, unchanged: true };
     }
-    for (const line of replacement(before, plan, running !== undefined, options.fresh))
-      log.emit({ type: "note", text: line });
+    for (const text of why ?? []) log.emit({ type: "note", text });
   }
 
   if (options.warm) {
@@ -138,8 +132,12 @@ function ended(error: unknown, log: RunLog): unknown {
   return error;
 }
 
-/** What a person must know before a cluster is replaced: why, what differs, and which nodes go. */
-function replacement(before: ClusterState, plan: Plan, running: boolean, fresh: boolean): string[] {
+/** What a person must know before a cluster is replaced: why, what differs, and which nodes go; undefined when it stays. */
+async function replaced(
+  { plan, fresh, signal }: UpOptions,
+  before: ClusterState,
+  running: Access | undefined,
+): Promise<string[] | undefined> {
   const nodes = before.plan.nodes.map(({ name }) => name).join(", ");
   const changes = planChanges(before.plan, plan);
   if (changes.length > 0) {
@@ -148,12 +146,17 @@ function replacement(before: ClusterState, plan: Plan, running: boolean, fresh: 
       ...changes.map((change) => `  ${change}`),
     ];
   }
-  const why = fresh
-    ? "as asked by --fresh"
-    : running
-      ? `it is ${before.phase === "ready" ? "not healthy" : before.phase}`
-      : "its lab does not run any more";
-  return [`cluster ${plan.cluster} is made anew, ${why}: nodes ${nodes}, their disks and volumes are replaced`];
+  const why = async () => {
+    if (fresh) return "as asked by --fresh";
+    if (running === undefined) return "its lab does not run any more";
+    if (before.phase !== "ready") return `it is ${before.phase}`;
+    if (before.plan.digest !== plan.digest) return "its stages or budgets have changed";
+    const unhealthy = await whyUnhealthy(running, signal);
+    return unhealthy === undefined ? undefined : `it is not healthy: ${unhealthy}`;
+  };
+  const reason = await why();
+  if (reason === undefined) return undefined;
+  return [`cluster ${plan.cluster} is made anew, ${reason}: nodes ${nodes}, their disks and volumes are replaced`];
 }
 
 /** After a failure or an interrupt: evidence first, then everything is unmade unless it is to be kept. Returns the error with where to look. */

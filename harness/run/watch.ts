@@ -1,9 +1,10 @@
 import { join } from "node:path";
-import { orAborted, ticks, until } from "../core/deadline.ts";
+import { notYet, orAborted, ticks, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
+import { exitCode, KpiError } from "../core/errors.ts";
 import type { RunEventBody } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
-import type { NodeState, PodState } from "../tools/kube-state.ts";
+import { nodesMissing, type NodeState, type PodState } from "../tools/kube-state.ts";
 import type { Access } from "./access.ts";
 import { followConsoles } from "./console.ts";
 import { NodeWatch } from "./nodes.ts";
@@ -111,12 +112,44 @@ export function systemPodsMissing(pods: readonly PodState[]): string | undefined
   return waiting.length === 0 ? undefined : waiting.map((pod) => `${pod.name}: ${pod.why || pod.phase}`).join(", ");
 }
 
-/** Whether a cluster that should be running answers: its API, within three seconds, with every planned node Ready. */
-export async function isHealthy(access: Access): Promise<boolean> {
-  try {
-    const nodes = await until("the API answers", seconds(3), (signal) => access.kube().nodes(signal));
-    return access.plan.nodes.every(({ name }) => nodes.some((node) => node.name === name && node.ready));
-  } catch {
-    return false;
+/** How long a cluster may take to show that it is well: a busy machine is no reason to replace it. */
+const patience = seconds(30);
+
+/**
+ * Why a cluster that should be running is not well, undefined when it is: its API answers, and every planned node is Ready.
+ * A machine that does not run any more ends the wait; an answer that is late, or a node that is just coming back, does not.
+ */
+export async function whyUnhealthy(access: Access, stop?: AbortSignal): Promise<string | undefined> {
+  const look = async (signal: AbortSignal) => {
+    const nodes = await access
+      .kube()
+      .nodes(signal)
+      .catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
+    const missing =
+      nodes instanceof Error
+        ? nodes.message
+        : nodesMissing(
+            access.plan.nodes.map(({ name }) => name),
+            nodes,
+          );
+    if (missing === undefined) return;
+    await refuseStopped(access, signal);
+    notYet(missing);
+  };
+  return until("it has not become well", patience, look, stop === undefined ? {} : { signal: stop }).then(
+    () => undefined,
+    (error: unknown) => {
+      if (!(error instanceof KpiError) || exitCode(error) === 130) throw error;
+      return [error.what, ...error.details].join(": ");
+    },
+  );
+}
+
+/** Throws when a planned machine does not run. */
+async function refuseStopped({ libvirt, plan }: Access, signal: AbortSignal): Promise<void> {
+  const domains = await libvirt.domains(signal);
+  for (const { name } of plan.nodes) {
+    const state = domains.find((domain) => domain.name === name)?.state ?? "gone";
+    if (state !== "running") throw new KpiError("host", `${name} is ${state}`);
   }
 }
