@@ -23,7 +23,7 @@ export async function seeIdempotence(access: Access, spec: string): Promise<Idem
     access.libvirt.domains(),
     run(join(projectRoot, "kpi"), ["up", spec], {
       env: { NO_COLOR: "1", KPI_STATE: access.cluster.stateDir },
-      timeout: seconds(120),
+      timeout: seconds(100), // before it would replace a cluster that does not answer
       accept: [0, 1, 2],
     }),
   ]);

@@ -74,13 +74,14 @@ export async function up(options: UpOptions): Promise<UpResult> {
       ({ access }) => access,
       () => undefined,
     );
-    const why = await replaced(options, before, running);
+    const note = (text: string) => log.emit({ type: "note", text });
+    const why = await replaced(options, before, running, note);
     if (why === undefined && running !== undefined) {
       log.emit({ type: "note", text: `cluster ${plan.cluster} is running and unchanged` });
       log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
       return { record: log.record, access: running, unchanged: true };
     }
-    for (const text of why ?? []) log.emit({ type: "note", text });
+    why?.forEach(note);
   }
 
   if (options.warm) {
@@ -137,6 +138,7 @@ async function replaced(
   { plan, fresh, signal }: UpOptions,
   before: ClusterState,
   running: Access | undefined,
+  note: (text: string) => void,
 ): Promise<string[] | undefined> {
   const nodes = before.plan.nodes.map(({ name }) => name).join(", ");
   const changes = planChanges(before.plan, plan);
@@ -146,12 +148,13 @@ async function replaced(
       ...changes.map((change) => `  ${change}`),
     ];
   }
+  const onMissing = (what: string) => note(`cluster ${plan.cluster} is given time to become well: ${what}`);
   const why = async () => {
     if (fresh) return "as asked by --fresh";
     if (running === undefined) return "its lab does not run any more";
     if (before.phase !== "ready") return `it is ${before.phase}`;
     if (before.plan.digest !== plan.digest) return "its stages or budgets have changed";
-    const unhealthy = await whyUnhealthy(running, signal);
+    const unhealthy = await whyUnhealthy(running, { signal, onMissing });
     return unhealthy === undefined ? undefined : `it is not healthy: ${unhealthy}`;
   };
   const reason = await why();

@@ -113,17 +113,21 @@ export function systemPodsMissing(pods: readonly PodState[]): string | undefined
 }
 
 /** How long a cluster may take to show that it is well: a busy machine is no reason to replace it. */
-const patience = seconds(30);
+const patience = minutes(2);
 
 /**
  * Why a cluster that should be running is not well, undefined when it is: its API answers, and every planned node is Ready.
  * A machine that does not run any more ends the wait; an answer that is late, or a node that is just coming back, does not.
  */
-export async function whyUnhealthy(access: Access, stop?: AbortSignal): Promise<string | undefined> {
+export async function whyUnhealthy(
+  access: Access,
+  { signal: stop, onMissing }: { signal?: AbortSignal; onMissing?: (what: string) => void } = {},
+): Promise<string | undefined> {
+  let told = false;
   const look = async (signal: AbortSignal) => {
     const nodes = await access
       .kube()
-      .nodes(signal)
+      .nodes(AbortSignal.any([signal, AbortSignal.timeout(seconds(10))]))
       .catch((error: unknown) => (error instanceof Error ? error : new Error(String(error))));
     const missing =
       nodes instanceof Error
@@ -134,6 +138,8 @@ export async function whyUnhealthy(access: Access, stop?: AbortSignal): Promise<
           );
     if (missing === undefined) return;
     await refuseStopped(access, signal);
+    if (!told) onMissing?.(missing);
+    told = true;
     notYet(missing);
   };
   return until("it has not become well", patience, look, stop === undefined ? {} : { signal: stop }).then(
