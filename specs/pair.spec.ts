@@ -1,6 +1,6 @@
 import { expect, useCluster } from "../harness/kit.ts";
 
-// Joins the cluster of this spec if it runs unchanged, makes it with `kpi up` otherwise; nothing happens before a claim is run.
+// Joins the cluster of this spec if it runs unchanged, makes it by `kpi up --warm` otherwise; nothing happens before a claim is run.
 const cluster = useCluster("specs/pair.yaml");
 
 cluster.eachNode("network", "the node has its planned address", ({ seen, plan, node }) => {
