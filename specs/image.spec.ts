@@ -70,7 +70,7 @@ cluster.expects(
     for (const { name, diskGiB } of plan.nodes) {
       const disk = seen.disks[name];
       expect(disk?.format, `format of ${name}'s disk`).toBe("qcow2");
-      expect(disk?.backing, `below ${name}'s disk`).toEndWith(`/${seen.base.path}`);
+      expect(disk?.below.at(-1) ?? "nothing", `at the bottom of ${name}'s disk`).toEndWith(`/${seen.base.path}`);
       expect(disk?.virtualSize, `size of ${name}'s disk`).toBe(diskGiB * GiB);
       expect(disk?.actualSize, `bytes that ${name}'s disk takes`).toBeLessThan((diskGiB * GiB) / 2);
     }

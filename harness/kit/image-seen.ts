@@ -14,8 +14,11 @@ import { type ImageFile, listImageFiles } from "../tools/image-files.ts";
 /** A node's disk, as qemu-img sees it. Bytes. */
 export interface DiskSeen {
   readonly format: string;
-  /** Of the disk below, as the hypervisor calls it; "" for a disk that stands alone. */
-  readonly backing: string;
+  /**
+   * The disks below, from the next one to the last, as the hypervisor calls them; none for a disk that stands alone. In a cluster
+   * from a checkpoint the first is what was frozen.
+   */
+  readonly below: readonly string[];
   readonly virtualSize: number;
   readonly actualSize: number;
 }
@@ -102,6 +105,14 @@ async function insideOf({ key, path }: StoredImage): Promise<ImageSeen["director
 }
 
 async function seeDisk(path: string): Promise<DiskSeen> {
+  const { backing, ...disk } = await diskInfo(path);
+  const below: string[] = [];
+  for (let next = backing; next !== undefined; next = (await diskInfo(join(path, "..", basename(next)))).backing)
+    below.push(next);
+  return { ...disk, below };
+}
+
+async function diskInfo(path: string) {
   const { stdout } = await run("qemu-img", ["info", "--force-share", "--output=json", path], { timeout: seconds(30) });
   const info = JSON.parse(stdout) as {
     format: string;
@@ -111,7 +122,7 @@ async function seeDisk(path: string): Promise<DiskSeen> {
   };
   return {
     format: info.format,
-    backing: info["backing-filename"] ?? "",
+    backing: info["backing-filename"],
     virtualSize: info["virtual-size"],
     actualSize: info["actual-size"],
   };

@@ -22,7 +22,7 @@ export async function unmakeCluster(
   { orderly = false, say = () => {} }: UnmakeOptions = {},
 ): Promise<void> {
   const lab = host.kind === "lab" ? await openLab(cluster.labDir) : undefined;
-  const reachable = host.kind === "libvirt" || (orderly && lab !== undefined);
+  const reachable = host.kind === "libvirt" || (orderly && lab !== undefined && !isFork(cluster));
   const terraform = join(cluster.dir, "terraform");
   if (reachable && Terraform.hasState(terraform)) {
     try {
@@ -38,6 +38,15 @@ export async function unmakeCluster(
     say("lab removed");
   }
   cluster.remove();
+}
+
+/** A fork's pool also holds what was frozen, which Terraform knows nothing of. */
+function isFork(cluster: ClusterDir): boolean {
+  try {
+    return cluster.read()?.origin !== undefined;
+  } catch {
+    return false; // its state is damaged, and it is removed for that
+  }
 }
 
 /** Forgets images and supplies, too. */

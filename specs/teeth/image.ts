@@ -97,11 +97,11 @@ export const mutants = [
   mutant("image", "the image is large", { "it is small": /bytes[^]*3221225472/ }, (seen) => {
     seen.bytes = 3 * 2 ** 30;
   }),
-  mutant("image", "a disk is a full copy", { [clones]: /below k3s-worker-01's disk/ }, (seen) => {
-    seen.disks[worker]!.backing = "";
+  mutant("image", "a disk is a full copy", { [clones]: /at the bottom of k3s-worker-01's disk/ }, (seen) => {
+    seen.disks[worker]!.below = [];
   }),
   mutant("image", "a disk stands on another image", { [clones]: /\/other-base/ }, (seen) => {
-    seen.disks[worker]!.backing = "/var/lib/libvirt/images/libvirt_images/other-base";
+    seen.disks[worker]!.below = ["/var/lib/libvirt/images/libvirt_images/other-base"];
   }),
   mutant("image", "a disk is raw", { [clones]: /format of k3s-worker-01's disk/ }, (seen) => {
     seen.disks[worker]!.format = "raw";
