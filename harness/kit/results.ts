@@ -13,8 +13,20 @@ export const suiteDir = (): string => open().dir;
 /** Notes how a claim ended. */
 export const noteClaim = (result: ClaimResult): void => open().append(result);
 
+const endings: (() => Promise<void>)[] = [];
+
+/** Has something done when the last file of all is done, in this order. Its error fails the run. */
+export const atTheEnd = (ending: () => Promise<void>): void => void endings.push(ending);
+
+/** What is to be done after the last file; results come last. */
+export async function end(): Promise<void> {
+  const done = await Promise.allSettled(endings.splice(0).map((ending) => ending()));
+  await writeOwnResults();
+  for (const ended of done) if (ended.status === "rejected") throw ended.reason;
+}
+
 /** Where bun was called by hand and not by `kpi test`, which does it for all of its parts: results of the claims, if there were any. */
-export async function writeOwnResults(): Promise<void> {
+async function writeOwnResults(): Promise<void> {
   if (record === undefined || (process.env[suiteVariable] ?? "") !== "") return;
   const { writeSuiteResults } = await import("../run/suite-results.ts"); // the preload of every unit test comes by here
   const say = (line: string) => console.error(line);

@@ -7,6 +7,7 @@ import { kpiPaths, projectRoot } from "../core/paths.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { writeWhole } from "../run/cluster.ts";
 import type { NodeSeen } from "./node-seen.ts";
+import type { CallSite } from "./call-site.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
@@ -30,6 +31,10 @@ export class SharedCluster {
   readonly #once = new Map<string, Promise<unknown>>();
   /** Looks under way. */
   #busy = 0;
+  /** Whether a claim has done something on a node or by the API since the guard last asked. */
+  acted = false;
+  /** Where the files use it that ran since. */
+  readonly unguarded: CallSite[] = [];
 
   constructor(readonly spec: string) {}
 
@@ -51,7 +56,9 @@ export class SharedCluster {
   }
 
   async session(): Promise<Session> {
-    this.#session ??= this.run().then(async (run) => new Session(await run.access(), run.plan));
+    this.#session ??= this.run().then(
+      async (run) => new Session(await run.access(), run.plan, () => (this.acted = true)),
+    );
     return this.#session;
   }
 
@@ -95,6 +102,7 @@ export class SharedCluster {
     // A cluster that cannot be asked any more has been changed, too: that is thrown.
     const after = await takeFingerprint(await this.session());
     this.#fingerprint = Promise.resolve(after);
+    this.acted = false;
     return [before, after];
   }
 

@@ -10,7 +10,7 @@ import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type N
 import { changes } from "./guard.ts";
 import { type ForkedCluster, onFork } from "./scenario.ts";
 import { observers, type SeenAt } from "./observers.ts";
-import { noteClaim, suiteDir } from "./results.ts";
+import { atTheEnd, noteClaim, suiteDir } from "./results.ts";
 import { type SharedCluster, sharedCluster } from "./shared-cluster.ts";
 import { specNodes } from "./spec-nodes.ts";
 
@@ -42,8 +42,16 @@ export interface Scenario<T> {
  */
 export function useCluster(spec: string): SpecCluster {
   const shared = sharedCluster(spec);
-  const kube = async () => (await shared.session()).access.kube();
-  if (!isCollecting()) closeFile(shared, callSite());
+  const kube = async () => {
+    shared.acted = true;
+    return (await shared.session()).access.kube();
+  };
+  let ran = false;
+  if (!isCollecting()) closeFile(shared, callSite(), () => ran);
+  const judging = (...how: Parameters<typeof judgingOn>) => {
+    ran = true; // this is called when the claim is run
+    return judgingOn(...how);
+  };
   return {
     expects(stage, title, claim) {
       const judge = (seen: unknown, plan: Parameters<typeof claim>[0]["plan"]) =>
@@ -97,7 +105,7 @@ export function useCluster(spec: string): SpecCluster {
   };
 }
 
-function judging(shared: SharedCluster, seen: () => Promise<unknown>, node?: string): Judging {
+function judgingOn(shared: SharedCluster, seen: () => Promise<unknown>, node?: string): Judging {
   return {
     plan: () => shared.plan(),
     seen,
@@ -130,25 +138,37 @@ async function evidence(shared: SharedCluster): Promise<readonly string[]> {
   return [dir];
 }
 
-/** Once a file: what its claims left running, and whether the shared cluster is as it was. */
-function closeFile(shared: SharedCluster, site: CallSite): void {
+/**
+ * Once a file: what its looks left running goes. A file whose claims acted on the cluster (on a node, by the API) is held to leaving
+ * it as it was; others only judged what was seen, and are asked for together when the last file is done.
+ */
+function closeFile(shared: SharedCluster, site: CallSite, ran: () => boolean): void {
   afterAll(async () => {
+    if (!ran()) return;
     await Promise.all([shared.tidy(), collecting.get(shared)?.done]);
-    const [before, after] = await shared.fingerprints();
-    const found = before === undefined || after === undefined ? [] : changes(before, after);
-    if (found.length === 0) return;
-    const error = new KpiError(
-      "claim",
-      `the shared cluster changed while ${site.file} ran, which is not declared to change it`,
-      {
-        details: found,
-        hint: "what changes a cluster belongs into cluster.onFork(...)",
-      },
-    );
-    const at = new Date().toISOString();
-    const place = { file: site.file, line: site.line, area: site.file.replace(/^.*\/|\.spec\.ts$/g, "") };
-    const title = "the shared cluster is left as it was";
-    noteClaim({ ...place, title, outcome: "failed", at, elapsed: milliseconds(0), error: errorJson(error) });
-    throw pointTo(new Error(renderError(error)), site);
+    const files = shared.unguarded;
+    if (files.length === 0) atTheEnd(() => guard(shared, files));
+    files.push(site);
+    if (shared.acted) await guard(shared, files);
   }, minutes(3));
+}
+
+/** Fails when the shared cluster is not as it was when these files began. */
+async function guard(shared: SharedCluster, files: CallSite[]): Promise<void> {
+  const [site, ...others] = files.splice(0);
+  if (site === undefined) return;
+  const [before, after] = await shared.fingerprints();
+  const found = before === undefined || after === undefined ? [] : changes(before, after);
+  if (found.length === 0) return;
+  const names = [site, ...others].map(({ file }) => file);
+  const error = new KpiError(
+    "claim",
+    `the shared cluster changed while ${names.join(", ")} ran, which ${others.length === 0 ? "is" : "are"} not declared to change it`,
+    { details: found, hint: "what changes a cluster belongs into cluster.onFork(...)" },
+  );
+  const at = new Date().toISOString();
+  const place = { file: site.file, line: site.line, area: site.file.replace(/^.*\/|\.spec\.ts$/g, "") };
+  const title = "the shared cluster is left as it was";
+  noteClaim({ ...place, title, outcome: "failed", at, elapsed: milliseconds(0), error: errorJson(error) });
+  throw pointTo(new Error(renderError(error)), site);
 }
