@@ -38,7 +38,7 @@ export async function launch(options: LabOptions): Promise<LabIdentity> {
     },
   );
   const waiting = { every: milliseconds(25), evidence: [layout.log], ...(signal === undefined ? {} : { signal }) };
-  const identity = await until("the lab's init did not start", seconds(10), () => anyInit(options, layout), waiting);
+  const identity = await until("the lab's init did not start", startLimit, initLook(options, layout), waiting);
   say("starting libvirtd");
   await until("the lab did not come up", startLimit, (stop) => answer(layout, identity, options, stop), waiting);
   writeFileSync(`${layout.running}.part`, JSON.stringify(identity), { mode: 0o600 });
@@ -60,16 +60,22 @@ function environment(layout: LabLayout): string[] {
   ];
 }
 
-/** The init once it is there. A launcher that is gone without one has failed, and its words are in the log. */
-function anyInit({ name, dir }: LabOptions, layout: LabLayout): LabIdentity {
-  const launching = labProcesses().some((found) => found.dir === dir);
-  const identity = findInit(dir);
-  if (identity !== undefined) return identity;
-  if (launching) notYet("the launcher still runs");
-  throw new KpiError("host", `lab ${name} did not start`, {
-    details: lastLines(layout.log, 8).split("\n"),
-    hint: "a lab needs root that may unshare and mount: not a restricted container",
-  });
+/**
+ * Looks for the init. A launcher that is gone without one has failed, and its words are in the log. One that is just becoming another
+ * program has no command line for a moment (a long one on a busy machine), so it is gone only when it is missing for a second.
+ */
+function initLook({ name, dir }: LabOptions, layout: LabLayout): () => LabIdentity {
+  let seen = performance.now();
+  return () => {
+    if (labProcesses().some((found) => found.dir === dir)) seen = performance.now();
+    const identity = findInit(dir);
+    if (identity !== undefined) return identity;
+    if (performance.now() - seen < seconds(1)) notYet("the launcher still runs");
+    throw new KpiError("host", `lab ${name} did not start`, {
+      details: lastLines(layout.log, 8).split("\n"),
+      hint: "a lab needs root that may unshare and mount: not a restricted container",
+    });
+  };
 }
 
 /** One look at everything that must answer. A dead init ends the wait at once, with what it said last. */
