@@ -1,14 +1,16 @@
 import { join } from "node:path";
+import { judgeBudget } from "../core/calibration.ts";
 import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { RunEvent, StageName } from "../core/event.ts";
-import { kpiPaths, projectRoot } from "../core/paths.ts";
+import { type KpiPaths, kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { type Access, openAccess } from "../run/access.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { readRecord } from "../run/run-files.ts";
+import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable } from "../run/suite-record.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
@@ -58,7 +60,21 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   // Somebody else's run of this spec failed while we waited: it is the one run, and its failure is ours.
   const last = failedSince(cluster, before);
   if (last !== undefined) return new JoinedRun(plan, cluster, last);
-  return StartedRun.start(plan, cluster, spec);
+  return StartedRun.start(plan, cluster, spec, process.env[coldVariable] !== "1" && (await isOnTime(plan, paths)));
+}
+
+/**
+ * Whether the checkpoint that fits, if one does, is of a cold start that kept its budgets. One that was made on a busy machine would
+ * fail the same claim in every suite until the tree changes: there the cold start is made, and measured, again.
+ */
+async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
+  const found = await fittingCheckpoint(plan, paths, AbortSignal.timeout(minutes(1)));
+  if ("why" in found) return true;
+  const { stages, factor = 1 } = readRecord(join(found.stored.dir, "cold"));
+  return plan.stages.every(({ name, budget }) => {
+    const took = stages.find(({ stage }) => stage === name)?.elapsed;
+    return budget === undefined || took === undefined || judgeBudget(took, budget, factor).within;
+  });
 }
 
 /** Waits until no other kpi is changing the cluster. */
@@ -128,10 +144,9 @@ class StartedRun implements SharedRun {
     readonly cluster: ClusterDir,
   ) {}
 
-  static start(plan: Plan, cluster: ClusterDir, spec: string): StartedRun {
+  static start(plan: Plan, cluster: ClusterDir, spec: string, warm: boolean): StartedRun {
     const run = new StartedRun(plan, cluster);
-    const warm = process.env[coldVariable] === "1" ? [] : ["--warm"];
-    const up = start(join(projectRoot, "kpi"), ["up", ...warm, spec, "--json"], {
+    const up = start(join(projectRoot, "kpi"), ["up", ...(warm ? ["--warm"] : []), spec, "--json"], {
       accept: [0, 1, 130],
       timeout: minutes(90),
       onLine(line, from) {
