@@ -70,6 +70,8 @@ export interface Look {
   readonly recorded: RecordedSeen;
   /** A node from within; once for all that look after the same stage. */
   node(node: NodePlan): Promise<NodeSeen>;
+  /** Resolves when all other looks that are under way have been taken: for a look whose own time is judged. */
+  others(): Promise<void>;
   /** The pods that the looks at networking and storage share; made when first asked for. */
   workload(): Promise<Workload>;
   readonly spec: string;
@@ -115,7 +117,13 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
       return seeImage(session.access, recorded, state);
     },
   },
-  idempotent: { after: "ready", observe: ({ session, spec }) => seeIdempotence(session.access, spec) },
+  idempotent: {
+    after: "ready",
+    async observe({ session, spec, others }) {
+      await others();
+      return seeIdempotence(session.access, spec);
+    },
+  },
 };
 
 function times({ run }: Look): Pick<ReadySeen, "took" | "factor"> {

@@ -117,7 +117,10 @@ export class SharedCluster {
     }
     const node = (planned: NodePlan) => this.#node(planned, session, run.over ? "over" : after);
     const workload = () => (this.#workload ??= startWorkload(session.access));
-    const look: Look = { run, session, node, workload, spec: this.spec, recorded: recordedSeen(run) };
+    const others = async () => {
+      await Promise.allSettled([...this.#seen].flatMap(([name, look]) => (name === at ? [] : [look])));
+    };
+    const look: Look = { run, session, node, workload, others, spec: this.spec, recorded: recordedSeen(run) };
     this.#busy += 1;
     const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
     record(at, seen, run.plan);
