@@ -19,7 +19,6 @@ const owners: Record<string, string> = {
   yaml: "core/yaml.ts",
   ajv: "core/schema.ts",
   "@kubernetes/client-node": "tools/kube.ts",
-  tinypool: "tools/pool.ts",
 };
 const spawners = /\b(node:child_process|Bun\.spawn|Bun\.\$)/;
 const sleepers = /\b(setTimeout|setInterval|Bun\.sleep|node:timers)/;
