@@ -10,12 +10,14 @@ import {
   rmSync,
   statSync,
   utimesSync,
+  writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { minutes, notYet, openLab, testKpi, until } from "../harness/kit.ts";
+import { minutes, notYet, openLab, type TestKpi, testKpi, until } from "../harness/kit.ts";
 import { linkCache } from "./cache.ts";
+import { everyStage } from "./inner-suites.ts";
 import { singleNodeSpec } from "./single-node.ts";
 
 setDefaultTimeout(minutes(20));
@@ -36,17 +38,21 @@ const k3sFiles = [
   "2>/dev/null",
 ].join(" ");
 
-test("with DNS dead nothing of k3s is on the node, and up names node, step, resolver and name", async () => {
-  await using kpi = testKpi();
-  const up = kpi.start(["up", spec, "--keep"]);
-  // The resolver is made deaf in the lab as soon as there is one: guests still need seconds to boot.
+/** Makes the lab's resolver deaf as soon as there is one: guests still need seconds to boot. */
+async function deafen({ state }: TestKpi): Promise<void> {
   const lab = await until(
     "the lab is up",
     minutes(15),
-    async () => (await openLab(join(kpi.state, "labs", "gate"))) ?? notYet("no lab yet"),
+    async () => (await openLab(join(state, "labs", "gate"))) ?? notYet("no lab yet"),
   );
   for (const protocol of ["udp", "tcp"])
     await lab.enter("iptables", ["-I", "INPUT", "-p", protocol, "--dport", "53", "-j", "DROP"]);
+}
+
+test("with DNS dead nothing of k3s is on the node, and up names node, step, resolver and name", async () => {
+  await using kpi = testKpi();
+  const up = kpi.start(["up", spec, "--keep"]);
+  await deafen(kpi);
   const { code, stderr } = await up.done;
   expect(code).toBe(1);
   expect(stderr).toMatch(/network: k3s-cp-01: dns: .*192\.168\.122\.1 .*artifacts\.kpi\.test/);
@@ -72,6 +78,25 @@ test("with a wrong artefact nothing is installed, and up says expected and got",
   expect(code).toBe(1);
   expect(stderr).toMatch(/install: k3s-cp-01: artefact: .*expected sha256 [0-9a-f]{64}, got [0-9a-f]{64}/);
   expect((await kpi.succeed(["ssh", "k3s-cp-01", "--", `sudo ${k3sFiles} || true`])).stdout).toBe("");
+});
+
+test("claims of a run that fails are judged as far as it came, and blocked by name after that", async () => {
+  await using kpi = testKpi();
+  const file = join(dir, "blocked.spec.ts");
+  writeFileSync(file, everyStage(spec));
+  const suite = kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
+  await deafen(kpi);
+  const { code, stdout } = await suite.done;
+  expect(code).toBe(1);
+  expect(stdout.trim().split("\n").at(-1)).toBe("1 passed, 4 failed");
+  const [name = ""] = readdirSync(join(kpi.state, "suites"));
+  const { totals, claims } = JSON.parse(readFileSync(join(kpi.state, "suites", name, "results.json"), "utf8"));
+  expect(totals).toEqual({ passed: 1, failed: 0, blocked: 4, skipped: 0 });
+  for (const { title, why, error } of claims.slice(1)) {
+    expect(title).toStartWith("never judged at ");
+    expect(why).toBe("by network");
+    expect(error.what).toMatch(/^blocked by network: k3s-cp-01: dns: .*artifacts\.kpi\.test/);
+  }
 });
 
 /** Changes one byte in a copy that takes the file's place, size and times. */

@@ -15,7 +15,7 @@ import { connectThrough, proxyUrl } from "../tools/tunnel.ts";
 export interface SshDoorSeen {
   /** Methods offered to the operator's user. */
   readonly offered: readonly string[];
-  /** `refused` or `accepted`, by who tried. */
+  /** `refused` or `accepted`, by who tried; the operator's is `not tried` when somebody else was let in before. */
   readonly password: string;
   readonly otherKey: string;
   readonly operator: string;
@@ -157,7 +157,7 @@ async function seeSshDoor({ lab, plan, secrets }: Access, node: NodePlan): Promi
     offered: user.offered,
     otherKey: verdict(user.accepted === 1),
     password: verdict(user.accepted === 2 || user.offered.some((method) => method !== "publickey")),
-    operator: verdict(user.accepted === 3),
+    operator: user.accepted < 0 || user.accepted === 3 ? verdict(user.accepted === 3) : "not tried",
     root: verdict(root.accepted >= 0),
     otherUser: verdict(otherUser.accepted >= 0),
   };

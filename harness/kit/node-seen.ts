@@ -102,8 +102,13 @@ export interface NodeSeen {
 }
 
 const dhcpClients = /^(dhclient|dhcpcd|udhcpc|dhcp6c|NetworkManager|connmand|pump)$/;
+const resolvedFile = "/run/systemd/resolve/resolv.conf";
+/** Where systemd-resolved itself listens. */
+const resolvedStub = "127.0.0.53";
 /** UDP ports of DHCP clients, IPv4 and IPv6. */
 const dhcpPorts = /:(68|546)\b/;
+/** What a packet socket gets: everything, or IPv4. A client that has no address yet asks and hears through one. */
+const dhcpPackets = /^(0003|0800)$/;
 
 /** Reads what probe.sh printed. Pure. */
 export function parseProbe(text: string): NodeSeen {
@@ -123,6 +128,12 @@ export function parseProbe(text: string): NodeSeen {
   const value = (name: string, path: string) => shown(name).find((line) => line.path === path)?.text ?? "";
   of("end"); // a probe that was cut off proves nothing
 
+  const links = JSON.parse(of("addresses") || "[]") as IpLink[];
+  const servers = (file: string) =>
+    shown("resolv").flatMap(({ path, text }) =>
+      path === file && text.startsWith("nameserver ") ? [text.slice(11).trim()] : [],
+    );
+  const asked = servers("/etc/resolv.conf");
   const passwords = new Map(lines("passwords").map((line) => line.split(" ") as [string, string]));
   const status = JSON.parse(fileText(shown("cloudinit"), "/run/cloud-init/status.json") || "{}") as CloudInitStatus;
   return {
@@ -135,21 +146,25 @@ export function parseProbe(text: string): NodeSeen {
       shown("os")
         .find(({ text }) => text.startsWith("PRETTY_NAME="))
         ?.text.slice(13, -1) ?? "",
-    interfaces: (JSON.parse(of("addresses") || "[]") as IpLink[]).map(parseInterface),
+    interfaces: links.map(parseInterface),
     routes: (JSON.parse(of("routes") || "[]") as IpRoute[]).map(({ dst, gateway = "", dev, protocol = "" }) => ({
       to: dst,
       via: gateway,
       device: dev,
       protocol,
     })),
-    resolvers: shown("resolv").flatMap(({ text }) => (text.startsWith("nameserver ") ? [text.slice(11).trim()] : [])),
+    // Of whatever programs ask, unless that is systemd-resolved: then those that it asks.
+    resolvers: asked.every((server) => server === resolvedStub) ? servers(resolvedFile) : asked,
     hostKeys: shown("hostkeys").map(({ text }) => text.split(" ").slice(0, 2).join(" ")),
     dhcp: {
       leases: lines("leases"),
       clients: lines("processes").filter((name) => dhcpClients.test(name)),
-      sockets: lines("sockets")
-        .map(parseSocket)
-        .filter((socket) => socket.startsWith("udp") && dhcpPorts.test(socket)),
+      sockets: [
+        ...lines("sockets")
+          .map(parseSocket)
+          .filter((socket) => socket.startsWith("udp") && dhcpPorts.test(socket)),
+        ...shown("raw").flatMap(({ text }) => parsePacketSocket(text, links)),
+      ],
       config: shown("networkd")
         .filter(({ text }) => /^\s*-?\s*(DHCP|dhcp[46])\s*[=:]\s*(yes|true|ipv[46]|both|on)\s*$/i.test(text))
         .map(({ path, text }) => `${path}: ${text}`),
@@ -204,6 +219,7 @@ interface CloudInitStatus {
   >;
 }
 interface IpLink {
+  readonly ifindex: number;
   readonly ifname: string;
   readonly flags: readonly string[];
   readonly mtu: number;
@@ -274,6 +290,13 @@ function parseInterface({ ifname, flags, mtu, address = "", linkinfo, addr_info 
 function parseSocket(line: string): string {
   const words = line.trim().split(/\s+/);
   return `${words[0]} ${words[4]}`;
+}
+
+/** A line of /proc/net/packet, below its heading: `0000 3 3 0800 2 1 0 0 1158`. 2 is the interface, 0 for all. */
+function parsePacketSocket(line: string, links: readonly IpLink[]): string[] {
+  const [, , , protocol = "", index = ""] = line.trim().split(/\s+/);
+  if (!dhcpPackets.test(protocol)) return [];
+  return [`packets of ${links.find(({ ifindex }) => ifindex === Number(index))?.ifname ?? "every interface"}`];
 }
 
 function parseUnit(text: string): [string, UnitSeen] {

@@ -104,8 +104,9 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   networking: {
     after: "ready",
     async observe(look) {
-      const [nodes, workload] = await Promise.all([seeNodes(look), look.workload()]);
-      return join(nodes, await seeTraffic(look.session.access, workload));
+      const traffic = async () => seeTraffic(look.session.access, await look.workload());
+      const [nodes, seen] = await Promise.all([seeNodes(look), traffic().catch(unspoken)]);
+      return join(nodes, seen);
     },
   },
   storage: { after: "ready", observe: async (look) => (await look.workload()).storage() },
@@ -164,6 +165,15 @@ async function eachNode<T>(look: Look, see: (node: NodePlan) => Promise<T>): Pro
     Object.defineProperty(seen, name, { get, enumerable: true });
   });
   return seen;
+}
+
+/** Pods that did not start, or did not answer, must not take the claims on the nodes with them. */
+function unspoken(error: unknown): TrafficSeen {
+  const get = () => {
+    throw error;
+  };
+  const parts = ["pods", "serviceAddress", "serviceName", "frames"].map((name) => [name, { get, enumerable: true }]);
+  return Object.defineProperties({}, Object.fromEntries(parts)) as TrafficSeen;
 }
 
 function unseen(node: string, reason: unknown): KpiError {

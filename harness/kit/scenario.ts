@@ -4,7 +4,9 @@ import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
 import { networkFaults, type NetworkFaults } from "../run/network-fault.ts";
 import { type Checkpoint, fittingCheckpoint, openCluster, type RunningCluster } from "../run/running.ts";
 import { kpiPaths } from "../core/paths.ts";
+import { lookAtFork } from "./fork-look.ts";
 import type { NodeHandle } from "./node.ts";
+import type { SeenAt } from "./observers.ts";
 import { Session } from "./session.ts";
 import type { SharedCluster } from "./shared-cluster.ts";
 
@@ -15,7 +17,12 @@ export interface ForkedCluster {
   readonly running: RunningCluster;
   node(name: string): NodeHandle;
   faults(name: string): NodeFaults;
+  /** What is to be seen of it now, by the looks that claims judge; anew at each call. */
+  look<At extends keyof SeenAt>(stages: readonly At[]): Promise<Pick<SeenAt, At>>;
 }
+
+/** One that somebody holds. Disposing removes it. */
+export type OpenFork = ForkedCluster & AsyncDisposable;
 
 /** How many forks run at once: each is a whole cluster, and most of a scenario is waiting for Kubernetes' own patience. */
 const sideBySide = 2;
@@ -55,13 +62,15 @@ function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
   return known;
 }
 
-/** Forks the shared cluster, lets the scenario do its worst, and removes the fork, whatever came of it. */
-export async function onFork<T>(shared: SharedCluster, scenario: (cluster: ForkedCluster) => Promise<T>): Promise<T> {
+/** A fork of the shared cluster that goes when it is disposed of. */
+export async function openFork(shared: SharedCluster): Promise<OpenFork> {
   const checkpoint = await checkpointOf(shared);
-  using _turn = await turn();
-  await using running = await checkpoint.fork();
-  await using session = new Session(running.access, running.plan);
-  return await scenario({
+  await using stack = new AsyncDisposableStack();
+  stack.use(await turn());
+  const running = stack.use(await checkpoint.fork());
+  const session = stack.use(new Session(running.access, running.plan));
+  const held = stack.move();
+  return {
     running,
     kube: running.access.kube(),
     network: networkFaults(running.access),
@@ -71,5 +80,13 @@ export async function onFork<T>(shared: SharedCluster, scenario: (cluster: Forke
       return found;
     },
     faults: (name) => nodeFaults(running.access, name),
-  });
+    look: (stages) => lookAtFork(running, session, shared.spec, stages),
+    [Symbol.asyncDispose]: () => held.disposeAsync(),
+  };
+}
+
+/** Forks the shared cluster, lets the scenario do its worst, and removes the fork, whatever came of it. */
+export async function onFork<T>(shared: SharedCluster, scenario: (cluster: ForkedCluster) => Promise<T>): Promise<T> {
+  await using fork = await openFork(shared);
+  return await scenario(fork);
 }

@@ -57,7 +57,7 @@ export class Session implements AsyncDisposable {
     const connection = await this.connect(node);
     const path = this.access.cluster.path("binaries", `${node.name}.json`);
     const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as BinarySeen) : undefined;
-    const command = `KNOWN=${shellQuote([known?.stamp ?? ""])} sudo -n --preserve-env=KNOWN sh -s`;
+    const command = `sudo -n KNOWN=${shellQuote([known?.stamp ?? ""])} sh -s`;
     const { stdout } = await connection.exec(command, { input: k3sBinary, timeout: minutes(2) });
     const seen = parseBinary(stdout, known);
     if (seen !== undefined && seen !== known) writeWhole(path, JSON.stringify(seen));

@@ -101,8 +101,12 @@ function blockedBy(record: RunRecord, name: StageName): Blocked | undefined {
   return new Blocked(failed?.stage ?? name, what.replace(`${failed?.stage}: `, ""), evidence);
 }
 
+/** Stages before the one that failed have passed, but what they made went with it. */
+const goneWith = (record: RunRecord): Blocked | undefined =>
+  record.outcome === "failed" ? blockedBy(record, "ready") : undefined;
+
 /** A run that is over. */
-class JoinedRun implements SharedRun {
+export class JoinedRun implements SharedRun {
   readonly over = true;
   readonly dir: string;
   readonly #record: RunRecord;
@@ -128,7 +132,11 @@ class JoinedRun implements SharedRun {
   }
 
   async access(): Promise<Access> {
-    return (await openAccess(this.cluster)).access;
+    try {
+      return (await openAccess(this.cluster)).access;
+    } catch (error) {
+      throw goneWith(this.#record) ?? error;
+    }
   }
 }
 
@@ -192,7 +200,9 @@ class StartedRun implements SharedRun {
   async access(): Promise<Access> {
     await this.stage("apply");
     return until("the cluster's state is written", seconds(20), async () => {
-      const opened = await openAccess(this.cluster).catch((error: unknown) => notYet(String(error)));
+      const opened = await openAccess(this.cluster).catch((error: unknown) => {
+        throw (this.#ended && goneWith(this.#record)) || notYet(String(error));
+      });
       return opened.access;
     });
   }

@@ -1,9 +1,11 @@
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { KpiError, renderError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Bite, Teeth } from "../core/teeth.ts";
+import type { Breakage } from "./breakage.ts";
 import type { DeclaredClaim } from "./claims.ts";
-import { recordedNode } from "./node.ts";
+import { type NodeHandle, recordedNode } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
 import { recordName } from "./shared-cluster.ts";
 
@@ -56,26 +58,46 @@ export function readRecording(dir: string): Recording {
   return { plan: read("plan") as Plan, seen: read, has: (name) => existsSync(path(name)) };
 }
 
-/** How one claim took one state of the cluster: undefined when it held, else what it said, by node. */
-export async function judge(claim: DeclaredClaim, seen: unknown, plan: Plan): Promise<string | undefined> {
-  const nodes = claim.eachNode ? plan.nodes.map(recordedNode) : [undefined];
-  const said: string[] = [];
-  for (const node of nodes) {
+/** A claim that failed, and for a claim on each node, for which. */
+export interface Refusal {
+  readonly node?: string;
+  readonly said: string;
+}
+
+/** How one claim took one state of the cluster: nothing when it held. Nodes can be asked nothing, unless handles are given. */
+export async function refusals(
+  claim: DeclaredClaim,
+  seen: unknown,
+  plan: Plan,
+  handles: readonly NodeHandle[] = plan.nodes.map(recordedNode),
+): Promise<Refusal[]> {
+  const found: Refusal[] = [];
+  for (const node of claim.eachNode ? handles : [undefined]) {
     try {
       await claim.judge(seen, plan, node);
     } catch (error) {
-      const message = (error instanceof Error ? error.message : String(error)).replace(/\x1b\[[0-9;]*m/g, "");
-      said.push(node === undefined ? message : `${node.name}: ${message}`);
+      const text =
+        error instanceof KpiError ? renderError(error) : error instanceof Error ? error.message : String(error);
+      const said = text.replace(/\x1b\[[0-9;]*m/g, "");
+      found.push(node === undefined ? { said } : { node: node.name, said });
     }
   }
-  return said.length === 0 ? undefined : said.join("\n");
+  return found;
 }
 
-/** Judges every claim of a stage on every mutant of it. */
+/** The same in words: undefined when it held, else what it said, by node. */
+export async function judge(claim: DeclaredClaim, seen: unknown, plan: Plan): Promise<string | undefined> {
+  const found = await refusals(claim, seen, plan);
+  if (found.length === 0) return undefined;
+  return found.map(({ node, said }) => (node === undefined ? said : `${node}: ${said}`)).join("\n");
+}
+
+/** Judges every claim of a stage on every mutant of it. Breakages are only counted: they need a cluster. */
 export async function showTeeth(
   claims: readonly DeclaredClaim[],
   areas: Readonly<Record<string, readonly Mutant[]>>,
   recording: Recording,
+  breakages: readonly Breakage[],
 ): Promise<Teeth> {
   const broken: string[] = [];
   const recorded = claims.filter(({ stage }) => recording.has(stage));
@@ -95,6 +117,10 @@ export async function showTeeth(
     })),
     bites,
     broken,
+    real: {
+      breakages: breakages.length,
+      claims: recorded.filter(({ title }) => breakages.some(({ kills }) => title in kills)).length,
+    },
     unrecorded: [...new Set(claims.filter(({ stage }) => !recording.has(stage)).map(({ stage }) => stage))],
   };
 }

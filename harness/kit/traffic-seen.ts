@@ -61,23 +61,24 @@ interface Pod {
   readonly address: string;
 }
 
-/** One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded by the tools themselves. */
+/** One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded by the tools themselves, and made side by side: lost packets are waited for once. */
 function script(own: string, pods: readonly Pod[], service: string, name: string): string {
   const others = pods.filter(({ node }) => node !== own);
   return [
     "echo mtu $(cat /sys/class/net/eth0/mtu)",
     "echo resolver $(sed -n 's/^nameserver //p' /etc/resolv.conf)",
-    ...others.map(({ node, address }) => `ping -c 1 -W 10 ${address} > /dev/null 2>&1 && echo ping ${node}`),
+    ...others.map(({ node, address }) => `ping -c 1 -W 10 ${address} > /dev/null 2>&1 && echo ping ${node} &`),
     // 28 bytes of IP and ICMP header: fills a packet of the overlay's MTU exactly.
     ...others.map(
       ({ node, address }) =>
-        `ping -c 1 -W 10 -s $(($(cat /sys/class/net/eth0/mtu) - 28)) ${address} > /dev/null 2>&1 && echo full ${node}`,
+        `ping -c 1 -W 10 -s $(($(cat /sys/class/net/eth0/mtu) - 28)) ${address} > /dev/null 2>&1 && echo full ${node} &`,
     ),
-    ...others.map(({ node, address }) => `echo http ${node} $(timeout 10 wget -q -O - http://${address}:8080/)`),
-    `echo service $(timeout 10 wget -q -O - http://${service}:8080/)`,
+    ...others.map(({ node, address }) => `echo http ${node} $(timeout 10 wget -q -O - http://${address}:8080/) &`),
+    `echo service $(timeout 10 wget -q -O - http://${service}:8080/) &`,
     ...[apiName, name].map(
-      (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p')`,
+      (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p') &`,
     ),
+    "wait",
     "echo end",
   ].join("\n");
 }

@@ -8,7 +8,7 @@ import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
 import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
 import { changes } from "./guard.ts";
-import { type ForkedCluster, onFork } from "./scenario.ts";
+import { type ForkedCluster, onFork, openFork, type OpenFork } from "./scenario.ts";
 import { observers, type SeenAt } from "./observers.ts";
 import { atTheEnd, noteClaim, suiteDir } from "./results.ts";
 import { type SharedCluster, sharedCluster } from "./shared-cluster.ts";
@@ -25,6 +25,8 @@ export interface SpecCluster {
    * plain data, so that their teeth can be shown. Nothing is forked unless one of its claims runs.
    */
   onFork<T>(name: string, scenario: (cluster: ForkedCluster) => Promise<T>): Scenario<T>;
+  /** A fork to break; only inside a test. It goes when it is disposed of. */
+  fork(): Promise<OpenFork>;
   /** The API; only inside a claim. */
   kube(): Promise<Kube>;
   /** Applies objects and deletes them at the end of the scope. */
@@ -96,6 +98,7 @@ export function useCluster(spec: string): SpecCluster {
         declare(declared, [full], () => judging(shared, () => shared.once(name, () => onFork(shared, scenario))));
       },
     }),
+    fork: () => openFork(shared),
     kube,
     async apply(...objects) {
       const api = await kube();

@@ -7,6 +7,12 @@ export async function countDhcp(lab: RunningLab): Promise<number> {
   return parseDhcpCount(stdout);
 }
 
+/** Starts to count anew, for who has broken a lab and healed it: ebtables on nftables cannot set a counter to zero. */
+export async function forgetDhcp(lab: RunningLab): Promise<void> {
+  const rule = ["PREROUTING", "-p", "IPv4", "--ip-protocol", "udp", "--ip-destination-port", "67:68"]; // as in init.sh
+  for (const act of ["-D", "-A"]) await lab.enter("ebtables", ["-t", "nat", act, ...rule]);
+}
+
 /** The sum of what `ebtables -L --Lc` counted. Throws a `contract` error when a rule is missing: zero would be a lie. Pure. */
 export function parseDhcpCount(text: string): number {
   const counts = [...text.matchAll(/ip6?-dport (?:67:68|546:547).*pcnt = (\d+)/g)].map(([, count]) => Number(count));

@@ -10,6 +10,7 @@ export function renderTeeth(teeth: Teeth): string {
   return [
     ...areas.flatMap((area) => [...renderArea(teeth, area), ""]),
     `${teeth.claims.length} claims, ${teeth.bites.length} mutants: ${killed} killed (${percent} %), ${survived.length} survived`,
+    `${teeth.real.breakages} breakages on real machines fail ${teeth.real.claims} of these claims: kpi test specs/breaking.spec.ts`,
     ...survived.map(({ area, what, missing }) => `survivor: ${area}: ${what}: ${missing.join("; ").split("\n")[0]}`),
     ...toothless.map(({ file, title }) => `no mutant for: ${file}: ${title}`),
     ...teeth.unrecorded.map((name) => `not recorded, so its claims are not tried: ${name}`),

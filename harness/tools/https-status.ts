@@ -8,7 +8,7 @@ export interface StatusOptions {
   readonly token?: string;
 }
 
-/** HTTP status of a GET, whoever answers; where no answer came, why, in one word. Whether the server is the right one is not asked. */
+/** HTTP status of a GET over a connection of its own (an older one might lead to somebody else), whoever answers; where no answer came, why, in one word. Whether the server is the right one is not asked. */
 export async function requestStatus(url: string, options: StatusOptions = {}): Promise<number | string> {
   const { proxy, cert, key, token } = options;
   try {
@@ -16,6 +16,7 @@ export async function requestStatus(url: string, options: StatusOptions = {}): P
       tls: { rejectUnauthorized: false, ...(cert === undefined || key === undefined ? {} : { cert, key }) },
       signal: AbortSignal.timeout(seconds(30)),
       redirect: "manual",
+      keepalive: false,
       ...(proxy === undefined ? {} : { proxy }),
       ...(token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } }),
     });

@@ -7,5 +7,5 @@ stamp=$(stat -c '%i %Z %s' /usr/local/bin/k3s)
 echo "stamp $stamp"
 if [ "$stamp" != "${KNOWN-}" ]; then
   sha256sum /usr/local/bin/k3s
-  /usr/local/bin/k3s --version
+  /usr/local/bin/k3s --version || : # one that does not even run has a hash, and that says enough
 fi

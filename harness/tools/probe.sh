@@ -7,7 +7,7 @@ section() { echo "@@ $1"; }
 # show FILE...: each file that is there, as "FILE: LINE" lines.
 show() {
   for file; do
-    [ -r "$file" ] || continue
+    [ -f "$file" ] || continue
     while IFS= read -r line || [ -n "$line" ]; do printf '%s: %s\n' "$file" "$line"; done < "$file"
   done
 }
@@ -23,13 +23,13 @@ show /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /proc/sys/kernel/ra
 section os
 show /etc/os-release
 section resolv
-show /run/systemd/resolve/resolv.conf
+show /etc/resolv.conf /run/systemd/resolve/resolv.conf
 section hostkeys
 show /etc/ssh/ssh_host_*_key.pub
 section leases
 names /run/systemd/netif/leases/* /var/lib/dhcp/* /var/lib/dhcpcd/* /run/dhclient* /var/lib/NetworkManager/*.lease
 section networkd
-show /run/systemd/network/* /etc/systemd/network/* /etc/netplan/*
+show /run/systemd/network/* /run/systemd/network/*/* /etc/systemd/network/* /etc/systemd/network/*/* /etc/netplan/*
 section sockets
 ss -Hlntu
 section raw

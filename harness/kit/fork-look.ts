@@ -1,0 +1,54 @@
+import { orAborted } from "../core/deadline.ts";
+import { minutes } from "../core/duration.ts";
+import type { NodePlan } from "../core/plan.ts";
+import { emptyRecord } from "../core/record.ts";
+import type { RunningCluster } from "../run/running.ts";
+import type { NodeSeen } from "./node-seen.ts";
+import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
+import type { Session } from "./session.ts";
+import type { SharedRun } from "./shared-run.ts";
+import { startWorkload, type Workload } from "./workload.ts";
+
+/** Hang guard of all looks together; a broken node is asked in vain for a while. */
+const limit = minutes(5);
+
+/** Looks at a fork as it is now, by the observers that look at the shared cluster. A node is looked at once for all stages. */
+export async function lookAtFork<At extends keyof SeenAt>(
+  running: RunningCluster,
+  session: Session,
+  spec: string,
+  stages: readonly At[],
+): Promise<Pick<SeenAt, At>> {
+  const run = await runOf(running);
+  const nodes = new Map<string, Promise<NodeSeen>>();
+  let workload: Promise<Workload> | undefined;
+  const look: Look = {
+    ...{ run, session, spec, recorded: recordedSeen(run) },
+    node(planned: NodePlan) {
+      const looking = nodes.get(planned.name) ?? session.look(planned);
+      nodes.set(planned.name, looking);
+      return looking;
+    },
+    others: () => Promise.resolve(), // nobody judges how long a look at a fork takes
+    workload: () => (workload ??= startWorkload(session.access)),
+  };
+  try {
+    const observed = Promise.all(stages.map(async (stage) => [stage, await observers[stage].observe(look)] as const));
+    return Object.fromEntries(await orAborted(AbortSignal.timeout(limit), observed)) as unknown as Pick<SeenAt, At>;
+  } finally {
+    const made = await workload?.catch(() => undefined);
+    await made?.[Symbol.asyncDispose]();
+  }
+}
+
+/** A fork's run: it has no stages of its own, and all of its original's have passed. */
+async function runOf({ access, plan }: RunningCluster): Promise<SharedRun> {
+  const { cluster } = access;
+  const dir = `${cluster.runsDir}/${cluster.read()?.run ?? ""}`;
+  return {
+    ...{ plan, cluster, dir, joined: true, over: true },
+    record: () => emptyRecord,
+    stage: () => Promise.resolve(),
+    access: () => Promise.resolve(access),
+  };
+}

@@ -1,0 +1,38 @@
+import { relative } from "node:path";
+import { projectRoot } from "../harness/kit.ts";
+
+/** Spec files that specs write and run as suites of their own, to see what a suite says when its cluster goes wrong. */
+const kit = JSON.stringify(`${projectRoot}/harness/kit.ts`);
+
+/** Claims that look, and claims that ask each node twice: before and after the file `told` is there. */
+export const askingTwice = (told: string): string => `
+import { existsSync } from "node:fs";
+import { expect, minutes, notYet, until, useCluster } from ${kit};
+
+const cluster = useCluster("specs/lab.yaml");
+cluster.eachNode("network", "it has its name", ({ seen, node }) => {
+  expect(seen.hostname).toBe(node.name);
+});
+cluster.expects("ready", "all are Ready", ({ seen }) => {
+  expect(seen.api.nodes.map(({ ready }) => ready)).toEqual([true, true, true]);
+});
+cluster.eachNode("ready", "k3s goes on", async ({ node }) => {
+  const unit = node.role === "server" ? "k3s" : "k3s-agent";
+  await node.waitForUnit(unit);
+  console.log("asked " + node.name);
+  await until("it was told", minutes(5), () => existsSync(${JSON.stringify(told)}) || notYet("not yet"));
+  await node.waitForUnit(unit);
+});
+`;
+
+/** A claim on the first stage after which there is something to see, and one on each later one, on the cluster of a spec file. */
+export const everyStage = (spec: string): string => `
+import { expect, useCluster } from ${kit};
+
+const cluster = useCluster(${JSON.stringify(relative(projectRoot, spec))});
+cluster.expects("image", "the disk is a clone of the image", ({ seen }) => {
+  expect(Object.values(seen.disks).map(({ format }) => format)).toEqual(["qcow2"]);
+});
+for (const stage of ["network", "install", "ready", "networking"])
+  cluster.expects(stage, "never judged at " + stage, () => expect.unreachable());
+`;
