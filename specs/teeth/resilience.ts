@@ -20,6 +20,37 @@ interface ClockJump {
   healed: number;
   back: number;
 }
+interface WorkerCut {
+  noticed: number;
+  meanwhile: Nodes;
+  before: Identity;
+  after: Identity;
+  healed: Nodes;
+  failed: string;
+}
+interface Identity {
+  address: string;
+  version: string;
+  machineId: string;
+  podCidr: string;
+  planned: string;
+}
+interface ServerCut {
+  answer: string;
+  workerK3s: string;
+  before: { name: string; machineId: string }[];
+  after: { name: string; machineId: string }[];
+  healed: Nodes;
+}
+interface DnsLost {
+  asked: string;
+  restarted: string;
+  meanwhile: Nodes;
+  answered: string;
+}
+const worker = "worker power cut";
+const server = "control plane power cut";
+const dns = "DNS lost after the installation";
 const partition = "partition";
 const disk = "full disk";
 const clock = "clock jump";
@@ -120,6 +151,118 @@ export const mutants = [
     { "set right, the node is Ready": /to be within/ },
     (seen) => {
       seen.healed = hour;
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "nobody notices that the power is off for an hour",
+    { "the control plane notices within two minutes": /1h00m/ },
+    (seen) => {
+      seen.noticed = hour;
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "the control plane goes with the worker",
+    { "the other nodes stay Ready": /"k3s-cp-01": false/ },
+    (seen) => {
+      seen.meanwhile["k3s-cp-01"] = false;
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "it comes back with another machine-id",
+    { "powered again, it is the same node, and Ready by itself": /machineId[^]*f{32}/ },
+    (seen) => {
+      seen.after.machineId = "f".repeat(32);
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "it comes back at another address",
+    { "powered again, it is the same node, and Ready by itself": /address/ },
+    (seen) => {
+      seen.after.address = seen.before.address = "192.168.122.99";
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "it never gets Ready again",
+    { "powered again, it is the same node, and Ready by itself": /"k3s-worker-01": false/ },
+    (seen) => {
+      seen.healed["k3s-worker-01"] = false;
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "a unit fails at the second boot",
+    { "powered again, no unit of it has failed": /kpi-node\.service/ },
+    (seen) => {
+      seen.failed = "kpi-node.service loaded failed failed";
+    },
+  ),
+  scenarioMutant<ServerCut>(
+    server,
+    "something else answers for the API",
+    { "the API does not answer meanwhile: nothing else was asked": /answered 200/ },
+    (seen) => {
+      seen.answer = "answered 200";
+    },
+  ),
+  scenarioMutant<ServerCut>(
+    server,
+    "workers give up without the control plane",
+    { "workers go on without it": /failed/ },
+    (seen) => {
+      seen.workerK3s = "failed";
+    },
+  ),
+  scenarioMutant<ServerCut>(
+    server,
+    "the control plane has forgotten a node",
+    { "powered again, it knows the same nodes, and all are Ready": /k3s-worker-02/ },
+    (seen) => {
+      seen.after = seen.after.filter(({ name }) => name !== "k3s-worker-02");
+    },
+  ),
+  scenarioMutant<ServerCut>(
+    server,
+    "a worker is lost after it",
+    { "powered again, it knows the same nodes, and all are Ready": /"k3s-worker-01": false/ },
+    (seen) => {
+      seen.healed["k3s-worker-01"] = false;
+    },
+  ),
+  scenarioMutant<DnsLost>(
+    dns,
+    "the resolvers were not really dead",
+    { "names really do not resolve": /192\.168\.122\.1/ },
+    (seen) => {
+      seen.asked = "192.168.122.1 STREAM registry";
+    },
+  ),
+  scenarioMutant<DnsLost>(
+    dns,
+    "a node is lost without DNS",
+    { "the cluster does not care: all nodes stay Ready": /false/ },
+    (seen) => {
+      seen.meanwhile["k3s-worker-02"] = false;
+    },
+  ),
+  scenarioMutant<DnsLost>(
+    dns,
+    "k3s does not start without DNS",
+    { "even k3s restarts without it: only the installation needed DNS": /activating/ },
+    (seen) => {
+      seen.restarted = "activating";
+    },
+  ),
+  scenarioMutant<DnsLost>(
+    dns,
+    "names stay dead after healing",
+    { "healed, names resolve": /192\.168\.122\.1/ },
+    (seen) => {
+      seen.answered = "";
     },
   ),
 ];
