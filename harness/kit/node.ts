@@ -11,7 +11,7 @@ export interface NodeHandle extends NodePlan {
   succeed(command: string, options?: NodeCall): Promise<string>;
   /** Standard output and error of a command that must not end with 0. */
   fail(command: string, options?: NodeCall): Promise<string>;
-  /** Waits until the unit is active; gives up at once when it has failed. */
+  /** Waits until the unit is active; gives up at once when it has failed, or has stopped and nobody is starting it. */
   waitForUnit(unit: string, deadline?: Duration): Promise<void>;
   /** Waits until something listens on this TCP port of the node. */
   waitForPort(port: number, deadline?: Duration): Promise<void>;
@@ -54,10 +54,12 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
     },
     async waitForUnit(unit, deadline = minutes(2)) {
       await until(`${plan.name}: ${unit} did not become active`, deadline, async () => {
-        const state = await handle.succeed(`systemctl show ${shellQuote([unit])} -p ActiveState -p SubState -p Result`);
+        const properties = "ActiveState,SubState,Result,InactiveEnterTimestampMonotonic,Job";
+        const state = await handle.succeed(`systemctl show ${shellQuote([unit])} -p ${properties}`);
         if (state.includes("ActiveState=active")) return;
-        if (state.includes("ActiveState=failed")) {
-          throw new KpiError("claim", `${plan.name}: ${unit} has failed`, {
+        const ended = endedUnit(state);
+        if (ended !== undefined) {
+          throw new KpiError("claim", `${plan.name}: ${unit} ${ended}`, {
             got: state.trim().replaceAll("\n", " "),
             details: (await handle.journal(unit, 8)).split("\n"),
             hint: `kpi logs ${plan.name} --unit ${unit}`,
@@ -78,6 +80,16 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
       handle.succeed(`journalctl -b -u ${shellQuote([unit])} -n ${lines} -o short-monotonic --no-pager`),
   };
   return handle;
+}
+
+/** Why a unit that is not active will not become so by itself, by what `systemctl show` says of it; undefined while it may. Pure. */
+export function endedUnit(shown: string): string | undefined {
+  const of = (property: string) => new RegExp(`^${property}=(.*)$`, "m").exec(shown)?.[1] ?? "";
+  if (of("ActiveState") === "failed") return "has failed";
+  // One that never ran may still be started by something else, as k3s is during the first boot.
+  const ran = Number(of("InactiveEnterTimestampMonotonic") || 0) > 0;
+  const queued = Number(of("Job") || 0) > 0;
+  return of("ActiveState") === "inactive" && ran && !queued ? "has stopped" : undefined;
 }
 
 /** A node that can be asked nothing: where claims are judged on recorded observations. */

@@ -18,6 +18,8 @@ export interface BunTest {
 
 const heading = /^((?:\.\/)?[\w@./-]+\.(?:test|spec)\.[jt]sx?):$/;
 const result = /^\((pass|fail|skip|todo)\) (.*?)(?: \[([\d.]+m?s)\])?$/;
+/** bun's title for a hook that failed. */
+const hook = "(unnamed)";
 const outside = "# Unhandled error between tests";
 /** The sum, or before it, in a long run, all that was not passed once more. */
 const summary = /^(?:\s*\d+ (?:pass|fail|skip|todo|error)s?|\d+ tests? (?:skipped|todo|failed):)$/;
@@ -91,8 +93,16 @@ export class BunOutput {
 export function joinResults(claims: readonly ClaimResult[], tests: readonly BunTest[]): ClaimResult[] {
   const key = ({ file, title }: { file: string; title: string }) => `${file}\0${title}`;
   const waiting = Map.groupBy(claims, key);
+  // What is judged after a file's tests, bun runs as a hook: it counts its failure as a test, and has no name for it.
+  const ran = new Set(tests.map(key));
+  const afterwards = claims.filter((claim) => claim.outcome === "failed" && !ran.has(key(claim)));
+  const ofHook = ({ file }: BunTest) => {
+    const own = afterwards.findIndex((claim) => claim.file === file);
+    const [claim] = afterwards.splice(Math.max(own, 0), 1);
+    return claim === undefined ? undefined : waiting.get(key(claim))?.shift();
+  };
   const joined = tests.map((test) => {
-    const claim = waiting.get(key(test))?.shift();
+    const claim = test.title === hook ? ofHook(test) : waiting.get(key(test))?.shift();
     if (claim === undefined) return fromBun(test);
     const contradicts = test.outcome === "failed" && claim.outcome !== "failed" && claim.outcome !== "blocked";
     return contradicts ? { ...claim, outcome: "failed" as const, error: errorOf(test) } : claim;

@@ -30,11 +30,12 @@ const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures
 
 /** Specs that only `kpi test --all` runs, and why; the closing line counts each as skipped. */
 const long: Readonly<Record<string, string>> = {
-  "breaking.spec.ts": "forty-eight breakages of a fork, about four minutes in emulation",
+  "breaking.spec.ts": "forty-eight breakages of a fork, about five minutes in emulation",
   "budget.spec.ts": "two boots on a machine that does nothing else, about two minutes in emulation",
   "faults.spec.ts": "eleven faults on a fork, three boots among them, about nine minutes in emulation",
   "gate.spec.ts": "three clusters that must fail, about four minutes in emulation",
   "crash.spec.ts": "five killed runs and two clusters, about six minutes in emulation",
+  "killed.spec.ts": "a suite inside of a suite, whose cluster is broken meanwhile, two to three minutes in emulation",
   "pair.spec.ts": "another cluster beside the shared one, about three minutes in emulation",
   "rebuild.spec.ts": "one node made twice, about four minutes in emulation",
   "resilience.spec.ts": "seven forks, broken and healed, about fifteen minutes in emulation",
