@@ -54,14 +54,15 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
     },
     async waitForUnit(unit, deadline = minutes(2)) {
       await until(`${plan.name}: ${unit} did not become active`, deadline, async () => {
-        const properties = "ActiveState,SubState,Result,InactiveEnterTimestampMonotonic,Job";
+        const properties = "ActiveState,SubState,Result,Job";
         const state = await handle.succeed(`systemctl show ${shellQuote([unit])} -p ${properties}`);
         if (state.includes("ActiveState=active")) return;
-        const ended = endedUnit(state);
+        const journal = await handle.journal(unit, 8);
+        const ended = endedUnit(state, journal);
         if (ended !== undefined) {
           throw new KpiError("claim", `${plan.name}: ${unit} ${ended}`, {
             got: state.trim().replaceAll("\n", " "),
-            details: (await handle.journal(unit, 8)).split("\n"),
+            details: journal.split("\n"),
             hint: `kpi logs ${plan.name} --unit ${unit}`,
           });
         }
@@ -82,12 +83,16 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
   return handle;
 }
 
-/** Why a unit that is not active will not become so by itself, by what `systemctl show` says of it; undefined while it may. Pure. */
-export function endedUnit(shown: string): string | undefined {
+/**
+ * Why a unit that is not active will not become so by itself, by what `systemctl show` and its journal of this boot say of it;
+ * undefined while it may. Pure.
+ */
+export function endedUnit(shown: string, journal: string): string | undefined {
   const of = (property: string) => new RegExp(`^${property}=(.*)$`, "m").exec(shown)?.[1] ?? "";
   if (of("ActiveState") === "failed") return "has failed";
   // One that never ran may still be started by something else, as k3s is during the first boot.
-  const ran = Number(of("InactiveEnterTimestampMonotonic") || 0) > 0;
+  // systemd forgets when a unit ran once nobody refers to it; the journal does not.
+  const ran = /\bsystemd\[1\]: (Started|Stopped) /.test(journal);
   const queued = Number(of("Job") || 0) > 0;
   return of("ActiveState") === "inactive" && ran && !queued ? "has stopped" : undefined;
 }
