@@ -79,7 +79,7 @@ const leases: readonly Breakage[] = [
     },
   },
   {
-    what: "networkd is told to ask for a lease, in a drop-in, beside the static address",
+    what: "networkd is told to ask for a lease, in a drop-in, beside the planned one",
     on: worker2,
     how: `mkdir -p ${dropIns}
       printf '[Network]\\nDHCP=ipv4\\n' > ${dropIns}/lease.conf`,
