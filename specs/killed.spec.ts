@@ -1,21 +1,16 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Access, ClusterDir, minutes, nodeFaults, openAccess, projectRoot, run, testKpi } from "../harness/kit.ts";
 import { askingTwice } from "./inner-suites.ts";
 
 setDefaultTimeout(minutes(10));
 const worker = "k3s-worker-01";
-const dir = mkdtempSync(join(tmpdir(), "kpi-killed-"));
 const kpi = testKpi();
-afterAll(async () => {
-  await kpi[Symbol.asyncDispose]();
-  rmSync(dir, { recursive: true, force: true });
-});
+afterAll(() => kpi[Symbol.asyncDispose]());
 
-const file = join(dir, "running.spec.ts");
-const told = join(dir, "killed");
+const file = join(kpi.temporary, "running.spec.ts");
+const told = join(kpi.temporary, "killed");
 
 let access: Access;
 beforeAll(async () => {

@@ -1,4 +1,7 @@
 import { type Duration, formatDuration } from "./duration.ts";
+import type { StageName } from "./event.ts";
+import type { Plan } from "./plan.ts";
+import type { RunRecord } from "./record.ts";
 
 /** How fast this machine runs guests, measured by a fixed piece of guest work (lab/calibration.ts). Times are microseconds of CPU time a round. */
 export interface Calibration {
@@ -52,6 +55,17 @@ export interface Judgement {
 export function judgeBudget(took: Duration, budget: Duration, factor: number): Judgement {
   const scaled = scaledBudget(budget, factor);
   return { took, budget, factor, scaled, within: took <= scaled };
+}
+
+/** The stages of a run that have a time and a budget, each held against it. */
+export function judgeStages(
+  { stages, factor = 1 }: RunRecord,
+  plan: Plan,
+): readonly (Judgement & { readonly stage: StageName })[] {
+  return stages.flatMap(({ stage, elapsed }) => {
+    const budget = plan.stages.find(({ name }) => name === stage)?.budget;
+    return budget === undefined || elapsed === undefined ? [] : [{ stage, ...judgeBudget(elapsed, budget, factor) }];
+  });
 }
 
 /** One line: what was measured and what follows from it. */

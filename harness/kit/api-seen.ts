@@ -41,25 +41,34 @@ interface Raw {
   readonly [key: string]: unknown;
 }
 
+async function get<T>(kube: Kube, path: string): Promise<T> {
+  const { status, text } = await kube.request(path);
+  if (status !== 200)
+    throw new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
+  return JSON.parse(text) as T;
+}
+
+const list = async <T>(kube: Kube, path: string) => (await get<{ items: T[] }>(kube, path)).items;
+
+/** How many endpoints of kube-dns are ready. */
+export async function countDnsEndpoints(kube: Kube): Promise<number> {
+  const slices = await list<{ endpoints?: { conditions?: { ready?: boolean } }[] | null }>(
+    kube,
+    "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io/service-name=kube-dns",
+  );
+  return slices.flatMap(({ endpoints }) => endpoints ?? []).filter(({ conditions }) => conditions?.ready).length;
+}
+
 /** Asks the API, with requests side by side. */
 export async function seeApi(kube: Kube): Promise<ApiSeen> {
-  const get = async <T>(path: string): Promise<T> => {
-    const { status, text } = await kube.request(path);
-    if (status !== 200)
-      throw new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
-    return JSON.parse(text) as T;
-  };
-  const list = async <T>(path: string) => (await get<{ items: T[] }>(path)).items;
-  const [{ gitVersion }, nodes, pods, namespaces, classes, slices, dns] = await Promise.all([
-    get<{ gitVersion: string }>("/version"),
-    list<ApiNode & Raw>("/api/v1/nodes"),
-    list<ApiPod>("/api/v1/pods"),
-    list<Raw>("/api/v1/namespaces"),
-    list<Raw>("/apis/storage.k8s.io/v1/storageclasses"),
-    list<Raw>(
-      "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io/service-name=kube-dns",
-    ),
-    get<{ spec: { clusterIP: string } }>("/api/v1/namespaces/kube-system/services/kube-dns"),
+  const [{ gitVersion }, nodes, pods, namespaces, classes, dnsEndpoints, dns] = await Promise.all([
+    get<{ gitVersion: string }>(kube, "/version"),
+    list<ApiNode & Raw>(kube, "/api/v1/nodes"),
+    list<ApiPod>(kube, "/api/v1/pods"),
+    list<Raw>(kube, "/api/v1/namespaces"),
+    list<Raw>(kube, "/apis/storage.k8s.io/v1/storageclasses"),
+    countDnsEndpoints(kube),
+    get<{ spec: { clusterIP: string } }>(kube, "/api/v1/namespaces/kube-system/services/kube-dns"),
   ]);
   return {
     version: gitVersion,
@@ -72,11 +81,7 @@ export async function seeApi(kube: Kube): Promise<ApiSeen> {
       isDefault: metadata.annotations?.["storageclass.kubernetes.io/is-default-class"] === "true",
       binding: String(binding),
     })),
-    dnsEndpoints: slices.flatMap((slice) =>
-      ((slice["endpoints"] ?? []) as { conditions?: { ready?: boolean } }[]).filter(
-        ({ conditions }) => conditions?.ready,
-      ),
-    ).length,
+    dnsEndpoints,
     dnsAddress: dns.spec.clusterIP,
   };
 }

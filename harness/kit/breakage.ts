@@ -1,5 +1,5 @@
 import { minutes } from "../core/duration.ts";
-import { systemPodsMissing } from "../run/watch.ts";
+import { awaitSystemPods } from "../run/watch.ts";
 import type { DeclaredClaim } from "./claims.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
@@ -103,7 +103,7 @@ async function settled({ kube, running }: ForkedCluster): Promise<void> {
     running.plan.nodes.map(({ name }) => name),
     { deadline },
   );
-  await kube.waitForPods("kube-system", "kube-system does not run", systemPodsMissing, { deadline });
+  await awaitSystemPods(running.access, { deadline });
 }
 
 async function act(fork: ForkedCluster, how: Act, on: string): Promise<unknown> {

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { NodePlan } from "../core/plan.ts";
@@ -19,7 +20,7 @@ export async function lookAtFork<At extends keyof SeenAt>(
   spec: string,
   stages: readonly At[],
 ): Promise<Pick<SeenAt, At>> {
-  const run = await runOf(running);
+  const run = runOf(running);
   const nodes = new Map<string, Promise<NodeSeen>>();
   let workload: Promise<Workload> | undefined;
   const look: Look = {
@@ -42,11 +43,13 @@ export async function lookAtFork<At extends keyof SeenAt>(
 }
 
 /** A fork's run: it has no stages of its own, and all of its original's have passed. */
-async function runOf({ access, plan }: RunningCluster): Promise<SharedRun> {
+function runOf({ access, plan }: RunningCluster): SharedRun {
   const { cluster } = access;
-  const dir = `${cluster.runsDir}/${cluster.read()?.run ?? ""}`;
   return {
-    ...{ plan, cluster, dir, joined: true, over: true },
+    plan,
+    cluster,
+    dir: join(cluster.runsDir, cluster.read()?.run ?? ""),
+    over: true,
     record: () => emptyRecord,
     stage: () => Promise.resolve(),
     access: () => Promise.resolve(access),

@@ -3,8 +3,8 @@ import { join, relative, resolve } from "node:path";
 import { projectRoot } from "../core/paths.ts";
 
 /**
- * What a run of bun test is going to look at in a spec's cluster, by stage, each with the files that do: bun loads a file only when
- * the one before is done, and looks that could be taken side by side would wait for each other. Nothing when claims are picked by
+ * The stages at which a run of bun test is going to look at a spec's cluster: bun loads a file only when the one before is done, and
+ * looks that could be taken side by side would wait for each other. Nothing when claims are picked by
  * name: then only what they need is looked at.
  */
 export function looksAhead(spec: string, stages: readonly string[], args = testArguments()): readonly string[] {

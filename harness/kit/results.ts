@@ -15,7 +15,7 @@ export const noteClaim = (result: ClaimResult): void => open().append(result);
 
 const endings: (() => Promise<void>)[] = [];
 
-/** Has something done when the last file of all is done, in this order. Its error fails the run. */
+/** Has something done when the last file of all is done, side by side with others of this kind. Its error fails the run. */
 export const atTheEnd = (ending: () => Promise<void>): void => void endings.push(ending);
 
 /** What is to be done after the last file; results come last. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { judgeBudget } from "../core/calibration.ts";
+import { judgeStages } from "../core/calibration.ts";
 import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -9,7 +9,7 @@ import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { type Access, openAccess } from "../run/access.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
-import { readRecord } from "../run/run-files.ts";
+import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable } from "../run/suite-record.ts";
 import { whyUnhealthy } from "../run/watch.ts";
@@ -70,11 +70,7 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
 async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
   const found = await fittingCheckpoint(plan, paths, AbortSignal.timeout(minutes(1)));
   if ("why" in found) return true;
-  const { stages, factor = 1 } = readRecord(join(found.stored.dir, "cold"));
-  return plan.stages.every(({ name, budget }) => {
-    const took = stages.find(({ stage }) => stage === name)?.elapsed;
-    return budget === undefined || took === undefined || judgeBudget(took, budget, factor).within;
-  });
+  return judgeStages(readRecord(coldRun(found.stored.dir)), plan).every(({ within }) => within);
 }
 
 /** Waits until no other kpi is changing the cluster. */

@@ -154,7 +154,7 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
       note("ready", "kubeconfig fetched");
       const nodes = await awaitReady(access, emit, signal);
       note("ready", `${nodes.length} nodes Ready`);
-      await awaitSystemPods(access, signal);
+      await awaitSystemPods(access, { signal });
       note("ready", "kube-system runs");
       return nodes;
     }),

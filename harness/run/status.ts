@@ -1,6 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { type Judgement, judgeBudget, renderJudgement } from "../core/calibration.ts";
+import { type Judgement, judgeStages, renderJudgement } from "../core/calibration.ts";
 import { until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
 import { renderError } from "../core/errors.ts";
@@ -78,13 +78,7 @@ export async function clusterStatus(cluster: ClusterDir): Promise<ClusterStatus>
 
 function timings(cluster: ClusterDir, { run, plan }: ClusterState): ClusterStatus["timings"] {
   const dir = join(cluster.runsDir, run);
-  if (!existsSync(join(dir, "events.ndjson"))) return [];
-  const { stages, factor = 1 } = readRecord(dir);
-  return stages.flatMap(({ stage, elapsed }) => {
-    const budget = plan.stages.find(({ name }) => name === stage)?.budget;
-    if (budget === undefined || elapsed === undefined) return [];
-    return [{ stage, ...judgeBudget(elapsed, budget, factor) }];
-  });
+  return existsSync(join(dir, "events.ndjson")) ? judgeStages(readRecord(dir), plan) : [];
 }
 
 /** The two commands that `up` ends with. */

@@ -77,7 +77,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
     const note = (text: string) => log.emit({ type: "note", text });
     const why = await replaced(options, before, running, note);
     if (why === undefined && running !== undefined) {
-      log.emit({ type: "note", text: `cluster ${plan.cluster} is running and unchanged` });
+      note(`cluster ${plan.cluster} is running and unchanged`);
       log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
       return { record: log.record, access: running, unchanged: true };
     }

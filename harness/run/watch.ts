@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { notYet, orAborted, ticks, until } from "../core/deadline.ts";
-import { minutes, seconds } from "../core/duration.ts";
+import { type Duration, minutes, seconds } from "../core/duration.ts";
 import { exitCode, KpiError } from "../core/errors.ts";
 import type { RunEventBody } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
@@ -98,11 +98,13 @@ export async function awaitReady(
   }
 }
 
-/** Waits until every pod of kube-system runs and is ready; says which does not. */
-export async function awaitSystemPods(access: Access, signal: AbortSignal): Promise<void> {
-  await access
-    .kube()
-    .waitForPods("kube-system", "kube-system does not run", systemPodsMissing, { deadline: minutes(5), signal });
+/** Waits until every pod of kube-system runs and is ready, five minutes unless said otherwise; says which does not. */
+export async function awaitSystemPods(
+  access: Access,
+  { deadline = minutes(5), signal }: { deadline?: Duration; signal?: AbortSignal } = {},
+): Promise<void> {
+  const options = { deadline, ...(signal === undefined ? {} : { signal }) };
+  await access.kube().waitForPods("kube-system", "kube-system does not run", systemPodsMissing, options);
 }
 
 /** What is still wanting of kube-system; undefined when nothing is. Pods that ran to their end count as fine. */

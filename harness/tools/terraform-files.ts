@@ -39,9 +39,15 @@ export async function writePrivate(path: string, text: string): Promise<void> {
 
 /** The variables of the last plan or apply; none when there was none. */
 export function readVariables(root: string): Variables {
-  const path = join(root, "terraform.tfvars.json");
+  const path = variablesPath(root);
   return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Variables) : {};
 }
+
+/** Writes the variables of the next plan or apply. */
+export const writeVariables = (root: string, variables: Variables): Promise<void> =>
+  writePrivate(variablesPath(root), `${JSON.stringify(variables, undefined, 2)}\n`);
+
+const variablesPath = (root: string) => join(root, "terraform.tfvars.json");
 
 /** What must not appear in any output: Terraform hides it by itself, and this is the second lock on the door. */
 export function secretsOf({

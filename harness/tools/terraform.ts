@@ -13,6 +13,7 @@ import {
   secretsOf,
   type Variables,
   writePrivate,
+  writeVariables,
 } from "./terraform-files.ts";
 import {
   type Change,
@@ -97,8 +98,7 @@ export class Terraform {
     const { dir: _, ...kept } = { ...settings, ...(log === undefined ? {} : { log }) };
     await writePrivate(join(to, "settings.json"), JSON.stringify(kept));
     const root = configurationOf(to);
-    const text = JSON.stringify({ ...readVariables(root), ...variables }, undefined, 2);
-    await writePrivate(join(root, "terraform.tfvars.json"), `${text}\n`);
+    await writeVariables(root, { ...readVariables(root), ...variables });
   }
 
   /** Copies the configuration and fetches the provider. State and variables that are there stay. */
@@ -156,7 +156,7 @@ export class Terraform {
 
   async #write(variables: Variables): Promise<void> {
     this.#secrets = secretsOf(variables);
-    await writePrivate(join(this.#root, "terraform.tfvars.json"), `${JSON.stringify(variables, undefined, 2)}\n`);
+    await writeVariables(this.#root, variables);
   }
 
   async #follow(name: "apply" | "destroy", args: readonly string[], call: TerraformCall): Promise<number> {

@@ -1,6 +1,8 @@
 import type { Round } from "../../harness/kit/breakage.ts";
 import { minutes, notYet, until } from "../../harness/kit.ts";
+import { countDnsEndpoints } from "../../harness/kit/api-seen.ts";
 import type { ForkedCluster } from "../../harness/kit/scenario.ts";
+import { toolImage } from "../../harness/kit/workload.ts";
 import type { Manifest } from "../../harness/tools/kube.ts";
 import { server, unit, worker, worker2 } from "./how.ts";
 
@@ -25,16 +27,11 @@ const defaultClass = (value: string) => (fork: ForkedCluster) =>
   });
 
 const dns = "/api/v1/namespaces/kube-system/services/kube-dns";
-const slices =
-  "/apis/discovery.k8s.io/v1/namespaces/kube-system/endpointslices?labelSelector=kubernetes.io/service-name=kube-dns";
 async function pointDns(fork: ForkedCluster, app: string): Promise<void> {
   await patch(fork, dns, { spec: { selector: { "k8s-app": app } } });
   await until(`endpoints of kube-dns are those of ${app}`, minutes(1), async () => {
-    const { items } = JSON.parse((await fork.kube.request(slices)).text) as {
-      items: { endpoints?: { conditions?: { ready?: boolean } }[] | null }[];
-    };
-    const ready = items.flatMap(({ endpoints }) => endpoints ?? []).filter(({ conditions }) => conditions?.ready);
-    if (ready.length > 0 !== (app === "kube-dns")) notYet(`${ready.length} endpoints`);
+    const ready = await countDnsEndpoints(fork.kube);
+    if (ready > 0 !== (app === "kube-dns")) notYet(`${ready} endpoints`);
   });
 }
 /** Nothing is behind the service any more; its pods run on. */
@@ -50,7 +47,7 @@ const crashing: Manifest = {
   spec: {
     nodeName: server,
     terminationGracePeriodSeconds: 0,
-    containers: [{ name: "main", image: "kpi.lab/tools:1", imagePullPolicy: "Never", command: ["sh", "-c", "exit 3"] }],
+    containers: [{ name: "main", image: toolImage, imagePullPolicy: "Never", command: ["sh", "-c", "exit 3"] }],
   },
 };
 
