@@ -2,10 +2,13 @@ import { afterAll, setDefaultTimeout } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { skipLongSpecs } from "./kit/long.ts";
 import { end } from "./kit/results.ts";
 
 // `[test] timeout` in bunfig.toml has no effect in Bun 1.4; unit tests that need longer are in the wrong place.
 setDefaultTimeout(10_000);
+// A file that takes minutes costs them only where it is asked for.
+skipLongSpecs();
 // Files make directories when they are loaded, and of a file whose tests are all filtered out no hook runs: so they lie in one that goes.
 const temporary = mkdtempSync(join(tmpdir(), "kt-"));
 process.env["TMPDIR"] = temporary;

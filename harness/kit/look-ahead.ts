@@ -18,16 +18,24 @@ export function looksAt(text: string, spec: string, stage: string): boolean {
   return text.includes(`useCluster("${spec}")`) && new RegExp(`\\.(expects|eachNode)\\(\\s*"${stage}"`).test(text);
 }
 
-/** Whether `bun test` with these arguments runs all of this file, a path relative to the project: see `bun test --help`. Pure. */
+/** Whether `bun test` with these arguments runs all of this file, a path relative to the project. Pure. */
 export function selects(args: readonly string[], file: string): boolean {
-  if (args[0] !== "test" || args.some((arg) => /^(-t|--test-name-pattern)(=|$)/.test(arg))) return false;
-  const filters = args.slice(1).filter((arg) => !arg.startsWith("-"));
+  const { byTitle, paths } = testFilters(args);
+  if (args[0] !== "test" || byTitle) return false;
   const chosen = (filter: string) =>
     /^\.{0,2}\//.test(filter) ? relative(projectRoot, resolve(projectRoot, filter)) === file : file.includes(filter);
-  return filters.length === 0 || filters.some(chosen);
+  return paths.length === 0 || paths.some(chosen);
+}
+
+/** What the arguments of `bun test` pick: files by parts of their paths, tests by their titles; see `bun test --help`. Pure. */
+export function testFilters(args: readonly string[]): { readonly byTitle: boolean; readonly paths: readonly string[] } {
+  return {
+    byTitle: args.some((arg) => /^(-t|--test-name-pattern)(=|$)/.test(arg)),
+    paths: args.slice(1).filter((arg) => !arg.startsWith("-")),
+  };
 }
 
 /** bun keeps its own arguments from the tests; the kernel does not. */
-function testArguments(): readonly string[] {
+export function testArguments(): readonly string[] {
   return readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(1, -1);
 }

@@ -15,6 +15,8 @@ export interface SuiteRecord extends Disposable {
 export const suiteVariable = "KPI_SUITE";
 /** Set where shared clusters must be made from nothing, even where a checkpoint fits. */
 export const coldVariable = "KPI_COLD";
+/** Whether the long specs are run (1) or skipped (0); where it is not set, those are that the arguments of bun test name. */
+export const longVariable = "KPI_LONG";
 
 /** A suite's directory: the one that this process belongs to, else a new one below `state` (not made yet). */
 export function suiteDir(state: string, env: Readonly<Record<string, string | undefined>> = process.env): string {

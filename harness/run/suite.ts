@@ -5,7 +5,7 @@ import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { clusterNames } from "./cluster.ts";
 import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
-import { coldVariable, openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
+import { coldVariable, longVariable, openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
 import { writeSuiteResults } from "./suite-results.ts";
 
 /** How many tests a part of the suite ran, by outcome. */
@@ -28,19 +28,6 @@ interface Part {
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
 const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures"];
 
-/** Specs that only `kpi test --all` runs, and why; the closing line counts each as skipped. */
-const long: Readonly<Record<string, string>> = {
-  "breaking.spec.ts": "forty-eight breakages of a fork, about five minutes in emulation",
-  "budget.spec.ts": "two boots on a machine that does nothing else, about two minutes in emulation",
-  "faults.spec.ts": "eleven faults on a fork, three boots among them, about nine minutes in emulation",
-  "gate.spec.ts": "three clusters that must fail, about four minutes in emulation",
-  "crash.spec.ts": "five killed runs and two clusters, about six minutes in emulation",
-  "killed.spec.ts": "a suite inside of a suite, whose cluster is broken meanwhile, two to three minutes in emulation",
-  "pair.spec.ts": "another cluster beside the shared one, about three minutes in emulation",
-  "rebuild.spec.ts": "one node made twice, about four minutes in emulation",
-  "resilience.spec.ts": "seven forks, broken and healed, about fifteen minutes in emulation",
-};
-
 export interface SuiteOptions {
   readonly unitOnly: boolean;
   /** The long specs as well. */
@@ -55,7 +42,7 @@ export interface SuiteOptions {
 }
 
 /** Everything that `kpi test` runs. The machine is made ready first, because the tests use its real tools; then what is quick. */
-function parts({ unitOnly, all, filter }: SuiteOptions): Part[] {
+function parts({ unitOnly, filter }: SuiteOptions): Part[] {
   const checks: Part[] = [
     { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
     { name: "types", command: [bun, "check"], single: true },
@@ -77,18 +64,26 @@ function parts({ unitOnly, all, filter }: SuiteOptions): Part[] {
     },
   ];
   const unit: Part = { name: "unit tests", command: [bun, "test", "--parallel", ...units] };
-  const files = specFiles().filter((file) => all || long[file] === undefined);
-  const specs = (name: string, shared: boolean): Part => {
-    const some = files.filter((file) => sharesCluster(file) === shared);
-    return { name, shared, command: [bun, "test", ...some.map((file) => `./specs/${file}`)] };
-  };
   if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
   if (unitOnly) return [...checks, unit];
-  return [...checks, unit, specs("specs of one cluster", true), specs("specs with clusters of their own", false)];
+  const bySpec = Map.groupBy(specFiles(), sharedSpec);
+  const specs = [...bySpec].map(([spec, files]): Part => {
+    const command = [bun, "test", ...files.map((file) => `./specs/${file}`)];
+    const shared = spec !== undefined;
+    return {
+      name: shared ? `specs that share a cluster of ${spec}` : "specs with clusters of their own",
+      shared,
+      command,
+    };
+  });
+  return [...checks, unit, ...specs.sort((a, b) => Number(b.shared) - Number(a.shared))];
 }
 
-const sharesCluster = (file: string): boolean =>
-  readFileSync(join(projectRoot, "specs", file), "utf8").includes("useCluster(");
+/** The cluster spec that a spec file shares with others; undefined where it makes its own clusters. */
+function sharedSpec(file: string): string | undefined {
+  const text = readFileSync(join(projectRoot, "specs", file), "utf8");
+  return /useCluster\("([^"]+)"\)/.exec(text)?.[1];
+}
 
 const specFiles = () => [...new Bun.Glob("*.spec.ts").scanSync(join(projectRoot, "specs"))].sort();
 
@@ -106,8 +101,12 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
     const output = new BunOutput();
     const ran = run(command, args, {
       cwd: projectRoot,
-      // On GitHub bun would write annotations of its own, and headings that nobody else reads.
-      env: { [suiteVariable]: record.dir, GITHUB_ACTIONS: "", ...(options.cold ? { [coldVariable]: "1" } : {}) },
+      env: {
+        [suiteVariable]: record.dir,
+        GITHUB_ACTIONS: "", // bun would write annotations of its own, and headings that nobody else reads
+        ...(options.cold ? { [coldVariable]: "1" } : {}),
+        ...(options.all || options.filter.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
+      },
       signal: options.signal,
       accept: [0, 1, 2],
       onLine(line) {
@@ -121,14 +120,6 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
     const tally = part.single === true ? single(code) : readTally(lines, code);
     sum = add(sum, tally);
     tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
-  }
-  if (!options.all && !options.unitOnly && options.filter.length === 0) {
-    for (const [file, reason] of Object.entries(long)) {
-      const why = `${reason}; kpi test --all runs it`;
-      options.say(`skipped: specs/${file}: ${why}`);
-      tests.push(otherTest(`specs/${file}`, "(the whole file)", "skipped", { why }));
-    }
-    sum = add(sum, { passed: 0, failed: 0, skipped: Object.keys(long).length });
   }
   const { paths, say } = options;
   await writeSuiteResults({ record, tests, began, paths, say, trace: true });
