@@ -104,7 +104,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   networking: {
     after: "ready",
     async observe(look) {
-      const traffic = async () => seeTraffic(look.session.access, await look.workload());
+      const traffic = async () => seeTraffic(look.session, await look.workload());
       const [nodes, seen] = await Promise.all([seeNodes(look), traffic().catch(unspoken)]);
       return join(nodes, seen);
     },

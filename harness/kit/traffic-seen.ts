@@ -4,9 +4,9 @@ import { KpiError } from "../core/errors.ts";
 import { projectRoot } from "../core/paths.ts";
 import type { Frame } from "../lab/frame.ts";
 import type { RunningLab } from "../lab/lab.ts";
-import type { Access } from "../run/access.ts";
-import { run } from "../tools/exec.ts";
-import type { Workload } from "./workload.ts";
+import { shellQuote } from "../tools/exec.ts";
+import type { Session } from "./session.ts";
+import type { StartedPod, Workload } from "./workload.ts";
 
 /** What one pod saw of the others and of the cluster's services. */
 export interface PodSeen {
@@ -36,18 +36,14 @@ export interface TrafficSeen {
 export const apiName = "kubernetes.default.svc.cluster.local";
 
 /** Lets every pod speak to every other, to a service and to the resolver, while the bridge between the nodes is listened to. */
-export async function seeTraffic(access: Access, workload: Workload): Promise<TrafficSeen> {
-  const { pods, serviceAddress, serviceName } = await workload.started;
+export async function seeTraffic(session: Session, { started }: Workload): Promise<TrafficSeen> {
+  const { lab } = session.access;
   const frames: Frame[] = [];
-  await using listener = access.lab === undefined ? undefined : await listen(access.lab, frames);
+  await using listener = lab === undefined ? undefined : await listen(lab, frames); // while the pods are still starting
+  const { pods, serviceAddress, serviceName } = await started;
   const all = await Promise.all(
     pods.map(async (pod) => {
-      const text = await inPod(
-        access,
-        workload.namespace,
-        pod.name,
-        script(pod.node, pods, serviceAddress, serviceName),
-      );
+      const text = await inPod(session, pod, script(pod.node, pods, serviceAddress, serviceName));
       return [pod.node, parsePod(pod, text)] as const;
     }),
   );
@@ -55,14 +51,8 @@ export async function seeTraffic(access: Access, workload: Workload): Promise<Tr
   return { pods: Object.fromEntries(all), serviceAddress, serviceName, frames };
 }
 
-interface Pod {
-  readonly name: string;
-  readonly node: string;
-  readonly address: string;
-}
-
 /** One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded by the tools themselves, and made side by side: lost packets are waited for once. */
-function script(own: string, pods: readonly Pod[], service: string, name: string): string {
+function script(own: string, pods: readonly StartedPod[], service: string, name: string): string {
   const others = pods.filter(({ node }) => node !== own);
   return [
     "echo mtu $(cat /sys/class/net/eth0/mtu)",
@@ -83,7 +73,7 @@ function script(own: string, pods: readonly Pod[], service: string, name: string
   ].join("\n");
 }
 
-function parsePod(pod: Pod, text: string): PodSeen {
+function parsePod(pod: StartedPod, text: string): PodSeen {
   const lines = text.split("\n").map((line) => line.trim().split(" "));
   if (!lines.some(([key]) => key === "end"))
     throw new KpiError("claim", `the pod on ${pod.node} did not finish`, { details: text.split("\n").slice(-5) });
@@ -110,9 +100,17 @@ function parsePod(pod: Pod, text: string): PodSeen {
   };
 }
 
-async function inPod({ kubeconfigPath }: Access, namespace: string, pod: string, commands: string): Promise<string> {
-  const args = ["--kubeconfig", kubeconfigPath, "-n", namespace, "exec", "-i", pod, "--", "sh"];
-  return (await run("kubectl", args, { input: commands, timeout: minutes(2) })).stdout;
+/**
+ * Runs shell commands in a pod's own namespaces, through its node: `kubectl exec` costs an emulated node a second of runc, and where
+ * the way from the API to the pod is broken nothing could be said about the other ways.
+ */
+async function inPod(session: Session, { node, container }: StartedPod, commands: string): Promise<string> {
+  const planned = session.plan.nodes.find(({ name }) => name === node);
+  if (planned === undefined) throw new KpiError("contract", `a pod is on ${node}, which is not planned`);
+  const connection = await session.connect(planned);
+  const enter = `set -- /sys/fs/cgroup/kubepods*/*/*/*${container}*/cgroup.procs; read -r pid < "$1"; exec nsenter -m -n -t "$pid" sh`;
+  const command = `sudo -n sh -c ${shellQuote([enter])}`;
+  return (await connection.exec(command, { input: commands, timeout: minutes(2) })).stdout;
 }
 
 /** Listens in the lab until settled; resolves when it hears. */

@@ -8,8 +8,15 @@ import type { PodState } from "../tools/kube-state.ts";
 export const toolImage = "kpi.lab/tools:1";
 const limit = minutes(3);
 
+export interface StartedPod {
+  readonly node: string;
+  readonly address: string;
+  /** Id of its container on that node. */
+  readonly container: string;
+}
+
 export interface StartedPods {
-  readonly pods: readonly { readonly name: string; readonly node: string; readonly address: string }[];
+  readonly pods: readonly StartedPod[];
   readonly serviceAddress: string;
   readonly serviceName: string;
 }
@@ -145,7 +152,7 @@ async function startedPods(kube: Kube, namespace: string, nodes: readonly string
   return {
     pods: pods
       .filter(({ labels }) => labels["app"] === "web")
-      .map(({ name, node, ip }) => ({ name, node, address: ip })),
+      .map(({ node, ip, container }) => ({ node, address: ip, container })),
     serviceAddress: service.spec.clusterIP,
     serviceName: `web.${namespace}.svc.cluster.local`,
   };

@@ -101,6 +101,7 @@ export interface ApiPod extends ApiObject {
     readonly containerStatuses?: readonly {
       readonly name: string;
       readonly restartCount: number;
+      readonly containerID?: string;
       readonly state?: Readonly<
         Record<string, { readonly reason?: string; readonly message?: string; readonly exitCode?: number }>
       >;
@@ -120,6 +121,8 @@ export interface PodState {
   readonly restarts: number;
   /** Why it does not run: what its containers wait for or ended with, else what the scheduler says; empty when it is ready. */
   readonly why: string;
+  /** Id of the first container by its runtime, without the runtime's name; empty until it is made. */
+  readonly container: string;
   /** Of the first container, once it has ended. */
   readonly exitCode?: number;
 }
@@ -144,6 +147,7 @@ export function podState(pod: ApiPod): PodState {
     ready,
     restarts: containers.reduce((total, { restartCount }) => total + restartCount, 0),
     why: ready ? "" : held.join("; ") || pod.status?.message || condition || pod.status?.reason || phase,
+    container: containers[0]?.containerID?.replace(/^.*:\/\//, "") ?? "",
     ...(exitCode === undefined ? {} : { exitCode }),
   };
 }
