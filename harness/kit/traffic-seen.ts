@@ -64,7 +64,8 @@ function script(own: string, pods: readonly StartedPod[], service: string, name:
         `ping -c 1 -W 10 -s $(($(cat /sys/class/net/eth0/mtu) - 28)) ${address} > /dev/null 2>&1 && echo full ${node} &`,
     ),
     ...others.map(({ node, address }) => `echo http ${node} $(timeout 10 wget -q -O - http://${address}:8080/) &`),
-    `echo service $(timeout 10 wget -q -O - http://${service}:8080/) &`,
+    // A pod is ready before every node's kube-proxy has heard of it.
+    `echo service $(timeout 10 sh -c 'until wget -q -O - http://${service}:8080/ 2> /dev/null; do usleep 200000; done') &`,
     ...[apiName, name].map(
       (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p') &`,
     ),

@@ -131,6 +131,7 @@ function volumePod(namespace: string, name: string, command: string): Manifest {
     { app: name },
     {
       restartPolicy: "Never",
+      hostNetwork: true, // it speaks to nobody, and a network of its own is three more programs to start
       containers: [
         { ...container, command: ["sh", "-c", command], volumeMounts: [{ name: "data", mountPath: "/data" }] },
       ],
