@@ -59,6 +59,8 @@ export interface SeenAt {
 /** A thing to look at: after which stage, and how. */
 export interface Observer<T> {
   readonly after: StageName;
+  /** Sets going what then takes its time in the cluster; done for all looks that are to come before the first of them looks. */
+  begin?(look: Look): Promise<unknown>;
   observe(look: Look): Promise<T>;
 }
 
@@ -103,13 +105,18 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
   networking: {
     after: "ready",
+    begin: (look) => look.workload(),
     async observe(look) {
       const traffic = async () => seeTraffic(look.session, await look.workload());
       const [nodes, seen] = await Promise.all([seeNodes(look), traffic().catch(unspoken)]);
       return join(nodes, seen);
     },
   },
-  storage: { after: "ready", observe: async (look) => (await look.workload()).storage() },
+  storage: {
+    after: "ready",
+    begin: (look) => look.workload(),
+    observe: async (look) => (await look.workload()).storage(),
+  },
   image: {
     after: "apply",
     observe: ({ recorded, run, session }) => {

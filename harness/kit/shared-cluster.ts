@@ -28,6 +28,9 @@ export class SharedCluster {
 
   #workload: Promise<Workload> | undefined;
   #fingerprint: Promise<Fingerprint> | undefined;
+  /** Looks that this run of bun test is going to take. */
+  #ahead: readonly (keyof SeenAt)[] = [];
+  #begun: Promise<unknown> | undefined;
   readonly #once = new Map<string, Promise<unknown>>();
   /** Looks under way. */
   #busy = 0;
@@ -68,11 +71,16 @@ export class SharedCluster {
    */
   seen<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
     const first = this.#seen.size === 0;
+    if (first) this.#ahead = looksAhead(this.spec, Object.keys(observers)) as (keyof SeenAt)[];
     const seen = this.#see(at);
-    if (first)
-      for (const later of looksAhead(this.spec, Object.keys(observers)))
-        this.#see(later as keyof SeenAt).catch(() => {}); // its claims hear it
+    if (first) for (const later of this.#ahead) this.#see(later).catch(() => {}); // its claims hear it
     return seen;
+  }
+
+  /** What looks that are to come want set going, once. */
+  #begin(look: Look): Promise<unknown> {
+    this.#begun ??= Promise.allSettled(this.#ahead.map((at) => observers[at].begin?.(look))); // whoever needs it hears it
+    return this.#begun;
   }
 
   #see<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
@@ -121,6 +129,7 @@ export class SharedCluster {
       await Promise.allSettled([...this.#seen].flatMap(([name, look]) => (name === at ? [] : [look])));
     };
     const look: Look = { run, session, node, workload, others, spec: this.spec, recorded: recordedSeen(run) };
+    if (after === "ready" || run.over) await this.#begin(look);
     this.#busy += 1;
     const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
     record(at, seen, run.plan);
