@@ -24,7 +24,7 @@ export interface StartedPods {
 /** A volume's life: written by one pod, read by another after the first has gone. */
 export interface StorageSeen {
   readonly written: string;
-  /** What the second pod found. */
+  /** What the second pod, which goes on, found. */
   readonly read: string;
   readonly writer: PodState;
   readonly reader: PodState;
@@ -32,37 +32,47 @@ export interface StorageSeen {
   readonly volume: { readonly node: string; readonly path: string; readonly reclaim: string };
 }
 
-/** All that the looks at networking and storage need in the cluster, made at once, in a namespace of its own. */
+/** All that the looks at networking and storage need in the cluster, in a namespace of its own. */
 export interface Workload extends AsyncDisposable {
-  readonly namespace: string;
   /** The pods on all nodes are ready. */
   readonly started: Promise<StartedPods>;
   storage(): Promise<StorageSeen>;
 }
 
-/** Applies everything in one go; nothing is waited for here. */
+/**
+ * Applies everything that can be there at once; nothing is waited for here. A pod costs an emulated cluster three to five seconds of
+ * CPU, so there are few: the one on the server serves like the others, and is the one that finds what the writer has left.
+ */
 export async function startWorkload(access: Access): Promise<Workload> {
   const kube = access.kube();
   const namespace = `kpi-spec-${crypto.randomUUID().slice(0, 8)}`;
-  const names = access.plan.nodes.map(({ name }) => name);
-  const space: Manifest = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
+  const server = access.plan.nodes.find(({ role }) => role === "server")?.name ?? "";
+  const others = access.plan.nodes.flatMap(({ name }) => (name === server ? [] : [name]));
   const written = crypto.randomUUID();
-  await create(kube, space);
-  // Side by side, and without client-node: a discovery and a second of loading less.
+  // Without client-node: a discovery and a second of loading less. A pod whose claim is not there yet is tried again much later.
+  await create(kube, { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+  await create(kube, volumeClaim(namespace));
   await Promise.all(
     [
-      ...names.map((node) => webPod(namespace, node)),
+      writerPod(namespace, server, written),
+      ...others.map((node) => webPod(namespace, node)),
       webService(namespace),
-      volumeClaim(namespace),
-      volumePod(namespace, "writer", `echo ${written} > /data/file && sync`),
     ].map((object) => create(kube, object)),
   );
-  const started = startedPods(kube, namespace, names);
+  const writing = writtenVolume(kube, namespace);
+  const serving = writing
+    .then(() => create(kube, webPod(namespace, server, "volume")))
+    .then(() => servingPods(kube, namespace, [server, ...others]));
+  const started = serving.then((pods) => seeService(kube, namespace, pods));
   started.catch(() => {}); // whoever needs the pods hears it
   return {
-    namespace,
     started,
-    storage: () => seeStorage(kube, namespace, written),
+    async storage() {
+      const [writer, pods] = await Promise.all([writing, serving]);
+      const reader = pods.find(({ node }) => node === server);
+      if (reader === undefined) throw new KpiError("claim", `no pod serves on ${server}`);
+      return seeStorage(kube, namespace, { written, writer, reader });
+    },
     // Gone in the background: the next workload has a name of its own.
     async [Symbol.asyncDispose]() {
       await kube.request(`/api/v1/namespaces/${namespace}`, { method: "DELETE" });
@@ -85,23 +95,39 @@ async function create(kube: Kube, object: Manifest): Promise<void> {
 
 const meta = (namespace: string, name: string) => ({ name, namespace });
 
-function webPod(namespace: string, node: string): Manifest {
-  return pod(
-    namespace,
-    `web-${node}`,
-    { app: "web" },
-    {
-      nodeName: node,
-      containers: [
-        {
-          ...container,
-          command: ["sh", "-c", `mkdir -p /www && echo ${node} > /www/index.html && exec httpd -f -p 8080 -h /www`],
-          readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 },
-        },
-      ],
-    },
-  );
+/** Serves its node's name over HTTP; with a volume it first prints what is in it. */
+function webPod(namespace: string, node: string, volume?: "volume"): Manifest {
+  const serve = `mkdir -p /www && echo ${node} > /www/index.html && exec httpd -f -p 8080 -h /www`;
+  const command = ["sh", "-c", volume === undefined ? serve : `cat /data/file; ${serve}`];
+  const main = { ...container, command, readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 } };
+  const data = volume === undefined ? { containers: [main] } : withVolume(main);
+  return pod(namespace, webName(node), { app: "web" }, { nodeName: node, ...data });
 }
+
+const webName = (node: string) => `web-${node}`;
+
+/**
+ * Writes a text into the volume, and is ready. The scheduler must place it: a volume is made where its first pod is. It does not end
+ * by itself, because a kubelet takes seconds to tell; and it shares its node's network, because one of its own costs three programs.
+ */
+function writerPod(namespace: string, node: string, text: string): Manifest {
+  const door = { host: "127.0.0.1", port: 18080 };
+  const command = [
+    "sh",
+    "-c",
+    `echo ${text} > /data/file && sync && exec httpd -f -p ${door.host}:${door.port} -h /data`,
+  ];
+  const main = { ...container, command, readinessProbe: { tcpSocket: door, periodSeconds: 1 } };
+  const place = { hostNetwork: true, nodeSelector: { "kubernetes.io/hostname": node } };
+  return pod(namespace, writerName, {}, { ...place, ...withVolume(main) });
+}
+
+const writerName = "writer";
+
+const withVolume = (main: object) => ({
+  containers: [{ ...main, volumeMounts: [{ name: "data", mountPath: "/data" }] }],
+  volumes: [{ name: "data", persistentVolumeClaim: { claimName: "data" } }],
+});
 
 const container = { name: "main", image: toolImage, imagePullPolicy: "Never" };
 
@@ -124,52 +150,52 @@ function volumeClaim(namespace: string): Manifest {
   return { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: meta(namespace, "data"), spec };
 }
 
-function volumePod(namespace: string, name: string, command: string): Manifest {
-  return pod(
-    namespace,
-    name,
-    { app: name },
-    {
-      restartPolicy: "Never",
-      hostNetwork: true, // it speaks to nobody, and a network of its own is three more programs to start
-      containers: [
-        { ...container, command: ["sh", "-c", command], volumeMounts: [{ name: "data", mountPath: "/data" }] },
-      ],
-      volumes: [{ name: "data", persistentVolumeClaim: { claimName: "data" } }],
-    },
-  );
+/** Waits until the writer has written, and removes it. */
+async function writtenVolume(kube: Kube, namespace: string): Promise<PodState> {
+  const found = (pods: readonly PodState[]) => pods.find(({ name }) => name === writerName);
+  const unready = (pods: readonly PodState[]) => {
+    const writer = found(pods);
+    return writer?.ready === true ? undefined : `${writerName}: ${writer?.why ?? "not created"}`;
+  };
+  const pods = await kube.waitForPods(namespace, "the volume was not written", unready, { deadline: limit });
+  const writer = found(pods);
+  if (writer === undefined) throw new KpiError("claim", "the pod that wrote the volume is gone");
+  await kube.request(`/api/v1/namespaces/${namespace}/pods/${writerName}`, { method: "DELETE" });
+  const there = (left: readonly PodState[]) => (found(left) === undefined ? undefined : "it is still there");
+  await kube.waitForPods(namespace, "the pod that wrote the volume did not go", there, { deadline: limit });
+  return writer;
 }
 
-async function startedPods(kube: Kube, namespace: string, nodes: readonly string[]): Promise<StartedPods> {
+/** Waits until there is a pod that serves on every node. */
+async function servingPods(kube: Kube, namespace: string, nodes: readonly string[]): Promise<readonly PodState[]> {
   const missing = (pods: readonly PodState[]) => {
     const waiting = nodes.flatMap((node) => {
-      const found = pods.find(({ name }) => name === `web-${node}`);
+      const found = pods.find(({ name }) => name === webName(node));
       return found?.ready === true ? [] : [`pod on ${node}: ${found?.why ?? "not created"}`];
     });
     return waiting.length === 0 ? undefined : waiting.join("; ");
   };
   const pods = await kube.waitForPods(namespace, "a pod on every node", missing, { deadline: limit });
+  return pods.filter(({ labels }) => labels["app"] === "web");
+}
+
+async function seeService(kube: Kube, namespace: string, pods: readonly PodState[]): Promise<StartedPods> {
   const service = await get<{ spec: { clusterIP: string } }>(kube, `/api/v1/namespaces/${namespace}/services/web`);
   return {
-    pods: pods
-      .filter(({ labels }) => labels["app"] === "web")
-      .map(({ node, ip, container }) => ({ node, address: ip, container })),
+    pods: pods.map(({ node, ip, container }) => ({ node, address: ip, container })),
     serviceAddress: service.spec.clusterIP,
     serviceName: `web.${namespace}.svc.cluster.local`,
   };
 }
 
-async function seeStorage(kube: Kube, namespace: string, written: string): Promise<StorageSeen> {
-  const writer = await finished(kube, namespace, "writer");
-  await kube.request(`/api/v1/namespaces/${namespace}/pods/writer`, { method: "DELETE" });
-  const gone = (pods: readonly PodState[]) =>
-    pods.some(({ name }) => name === "writer") ? "writer is still there" : undefined;
-  await kube.waitForPods(namespace, "the writer is gone", gone, { deadline: limit });
-  await create(kube, volumePod(namespace, "reader", "cat /data/file"));
-  const reader = await finished(kube, namespace, "reader");
+async function seeStorage(
+  kube: Kube,
+  namespace: string,
+  { written, writer, reader }: Pick<StorageSeen, "written" | "writer" | "reader">,
+): Promise<StorageSeen> {
   const base = `/api/v1/namespaces/${namespace}`;
   const [log, claim] = await Promise.all([
-    kube.request(`${base}/pods/reader/log`),
+    kube.request(`${base}/pods/${reader.name}/log`),
     get<Claim>(kube, `${base}/persistentvolumeclaims/data`),
   ]);
   const volume = await get<Volume>(kube, `/api/v1/persistentvolumes/${claim.spec.volumeName}`);
@@ -211,20 +237,6 @@ interface Volume {
       };
     };
   };
-}
-
-/** A pod that has run to its end, whichever. */
-async function finished(kube: Kube, namespace: string, name: string): Promise<PodState> {
-  const missing = (pods: readonly PodState[]) => {
-    const found = pods.find((each) => each.name === name);
-    return found?.phase === "Succeeded" || found?.phase === "Failed"
-      ? undefined
-      : `${name}: ${found?.why ?? "not created"}`;
-  };
-  const pods = await kube.waitForPods(namespace, `${name} has not ended`, missing, { deadline: limit });
-  const found = pods.find((each) => each.name === name);
-  if (found === undefined) throw new KpiError("claim", `${name} is gone`);
-  return found;
 }
 
 async function get<T>(kube: Kube, path: string): Promise<T> {
