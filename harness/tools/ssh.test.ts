@@ -115,6 +115,23 @@ test("timeouts, aborts and lost connections end a command", async () => {
   expect((await failure(node.exec("echo"))).what).toContain("could not be started");
 });
 
+test("a machine that ends the connection is lost, even where the tunnel to it stays half open", async () => {
+  const near = Promise.withResolvers<Socket>();
+  const tunnel = createServer({ allowHalfOpen: true }, (socket) => {
+    const far = connect({ host: "127.0.0.1", port });
+    socket.pipe(far);
+    far.pipe(socket, { end: false });
+    near.resolve(socket);
+  }).listen(0, "127.0.0.1");
+  const address = tunnel.address() as { readonly port: number };
+  const open = async () => connect({ host: "127.0.0.1", port: address.port, allowHalfOpen: true });
+  await using node = await connectSsh({ ...access(), open });
+  expect((await node.exec("echo")).code).toBe(0);
+  (await near.promise).end();
+  await node.closed;
+  tunnel.close();
+});
+
 test("another host key is refused before anything is sent", async () => {
   const other = generateSshKey("other");
   const error = await failure(connectSsh({ ...access(), hostKey: parsePublicKey(other.publicKey).base64 }));

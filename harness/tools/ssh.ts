@@ -76,6 +76,7 @@ async function attempt(options: ConnectOptions, where: string, signal: AbortSign
   const client = new Client();
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
   const { promise: closed, resolve: ended } = Promise.withResolvers<void>();
+  socket.once("end", () => socket.destroy()); // a tunnel's is half open, and ssh has nothing to say to who hears nothing more
   client.once("ready", resolve);
   client.on("error", reject); // later errors come here too, and show as a lost connection
   client.once("close", () => {
