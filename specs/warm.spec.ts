@@ -254,6 +254,21 @@ describe("SIGKILL", () => {
     expect(manifest().dir).toContain(before.at(-1) ?? "");
   });
 
+  test("of a test that holds a fork: the next command removes it", async () => {
+    const held = join(kpi.temporary, "held.ts");
+    const kit = join(projectRoot, "harness", "kit.ts");
+    writeFileSync(
+      held,
+      `import { openCheckpoint } from "${kit}";
+       await using fork = await openCheckpoint("kpi").fork({ as: "held" });
+       process.kill(process.pid, "SIGKILL");`,
+    );
+    const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache };
+    await expect(run(process.execPath, [held], { env })).rejects.toThrow("SIGKILL");
+    expect(JSON.parse((await kpi.succeed(["labs", "--json"])).stdout)).toEqual([]);
+    expect(leaksOf(kpi)).toEqual([]);
+  });
+
   test("of a checkpoint: it is not there, and the nodes go on", async () => {
     await fork("w4");
     const before = checkpoints();

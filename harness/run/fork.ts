@@ -14,7 +14,7 @@ import { awaitAwake } from "./awake.ts";
 import { noteUse, readCheckpoint, refer, type StoredCheckpoint } from "./checkpoint-store.ts";
 import { type ClusterDir, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
-import { declare } from "./journal.ts";
+import { type Declared, declare } from "./journal.ts";
 import { runId } from "./log.ts";
 
 /** A fork that is not awake by then is discarded. */
@@ -45,6 +45,8 @@ export interface ForkOptions {
 export interface Fork {
   readonly access: Access;
   readonly marks: readonly Mark[];
+  /** Settled by whoever lets it stay; a fork of a process that dies before goes with the next command. */
+  readonly intent: Declared;
 }
 
 /**
@@ -67,7 +69,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     throw new KpiError("spec", `there is a cluster or lab ${name} already`, { hint: `kpi down --lab ${name}` });
   using place = await admit(plan, paths, { name, signal, onQueued: (why) => mark(`waiting: ${why}`) });
   const ref = refer(dir, name);
-  using intent = declare(paths.state, { kind: "cluster", cluster: name, host: plan.host });
+  const intent = declare(paths.state, { kind: "cluster", cluster: name, host: plan.host });
   const run = options.run ?? runId(name, new Date());
   const working = new AbortController();
   const stop = AbortSignal.any([signal, working.signal]);
@@ -109,7 +111,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     noteUse(options.checkpoint);
     cluster.write({ ...state, phase: "ready" });
     mark("Ready");
-    return { access, marks };
+    return { access, marks, intent };
   } catch (first) {
     // What is wrong with the checkpoint explains best why a restore failed.
     const error =
@@ -119,12 +121,12 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
       )) ?? first;
     const evidence = exitCode(error) === 130 ? [] : keepEvidence(cluster, run, error, marks);
     await unmakeCluster(cluster, plan.host).catch(() => {}); // the first error is the one that counts; reap tries again
+    intent.settle();
     throw error instanceof KpiError ? error.with({ evidence }) : error;
   } finally {
     working.abort();
     rmSync(ref, { force: true });
     place.release();
-    intent.settle();
   }
 }
 

@@ -39,7 +39,7 @@ export async function reap(
       }
     } else if (intent.kind === "cluster") {
       await unmakeCluster(new ClusterDir(paths.state, intent.cluster), intent.host);
-      note(`cluster ${intent.cluster}, left half-made by process ${entry.owner.pid} (${entry.owner.command})`);
+      note(`cluster ${intent.cluster}, left by process ${entry.owner.pid} (${entry.owner.command})`);
     } else if (intent.kind === "checkpoint") {
       rmSync(intent.path, { recursive: true, force: true });
       const woken = await wake(new ClusterDir(paths.state, intent.cluster));

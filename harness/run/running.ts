@@ -12,6 +12,7 @@ import { ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { type Mark, forkCheckpoint, unusable } from "./fork.ts";
 import { holdCluster } from "./hold.ts";
+import type { Declared } from "./journal.ts";
 
 export interface ForkRequest {
   /** Name of the new lab; the cluster's with a number that is free unless said otherwise. */
@@ -60,11 +61,11 @@ export class Checkpoint {
     const unfit = this.unfit(this.plan, signal);
     unfit.catch(() => {}); // it is looked at later, unless the fork fails before
     try {
-      const { access, marks } = await forkCheckpoint({
+      const { access, marks, intent } = await forkCheckpoint({
         ...{ checkpoint: stored, paths, cluster, unfit, signal, began },
         ...(onMark === undefined ? {} : { onMark }),
       });
-      return new RunningCluster(access, paths, { checkpoint: this, owned: true, marks });
+      return new RunningCluster(access, paths, { checkpoint: this, intent, marks });
     } finally {
       await unfit.catch(() => {}); // programs that it has started end before this does
     }
@@ -107,24 +108,25 @@ export async function fittingCheckpoint(
 }
 
 /**
- * A cluster that runs, and the ways into it. One that was forked in code is removed when it is disposed of; one that was opened
- * stays.
+ * A cluster that runs, and the ways into it. One that was forked in code is removed when it is disposed of, or by the next
+ * command when its process has died; one that was opened stays.
  */
 export class RunningCluster implements AsyncDisposable {
   /** What it went on from, for a fork. */
   readonly checkpoint: Checkpoint | undefined;
   /** Where a fork's time went. */
   readonly marks: readonly Mark[];
-  private owned: boolean;
+  /** Of a fork that goes with this process; undefined for one that stays. */
+  private intent: Declared | undefined;
 
   constructor(
     readonly access: Access,
     private readonly paths: KpiPaths,
-    origin: { readonly checkpoint?: Checkpoint; readonly owned: boolean; readonly marks?: readonly Mark[] },
+    origin: { readonly checkpoint?: Checkpoint; readonly intent?: Declared; readonly marks?: readonly Mark[] },
   ) {
     this.checkpoint = origin.checkpoint;
     this.marks = origin.marks ?? [];
-    this.owned = origin.owned;
+    this.intent = origin.intent;
   }
 
   /** Of its lab and directory; a fork's plan names the original's cluster. */
@@ -154,14 +156,16 @@ export class RunningCluster implements AsyncDisposable {
 
   /** Leaves it running when it is disposed of. */
   keep(): this {
-    this.owned = false;
+    this.intent?.settle();
+    this.intent = undefined;
     return this;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.owned) return;
+    if (this.intent === undefined) return;
     await unmakeCluster(this.access.cluster, this.plan.host);
-    this.owned = false;
+    this.intent.settle();
+    this.intent = undefined;
   }
 }
 
@@ -170,7 +174,7 @@ export async function openCluster(name: string, paths: KpiPaths = kpiPaths()): P
   const { access, state } = await openAccess(new ClusterDir(paths.state, name));
   const stored = listCheckpoints(paths.cache).find(({ manifest }) => manifest.id === state.origin?.checkpoint);
   const checkpoint = stored === undefined ? {} : { checkpoint: new Checkpoint(stored, paths) };
-  return new RunningCluster(access, paths, { ...checkpoint, owned: false });
+  return new RunningCluster(access, paths, checkpoint);
 }
 
 interface Held extends Disposable {

@@ -68,7 +68,9 @@ export async function warmStage(
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
     const onMark = ({ what }: Mark) => log.emit({ type: "note", stage, text: what });
-    const { access } = await forkCheckpoint({ checkpoint: found.stored, paths, cluster, run: log.run, signal, onMark });
+    const of = { checkpoint: found.stored, paths, cluster, run: log.run, signal, onMark };
+    const { access, intent } = await forkCheckpoint(of);
+    intent.settle();
     end("passed");
     return access;
   } catch (error) {
