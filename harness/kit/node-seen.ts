@@ -56,6 +56,8 @@ export interface FileSeen {
   /** Seconds since 1970 by the guest's clock; 0 where the file system does not tell. */
   readonly born: number;
   readonly size: number;
+  /** Inode and last change, which nobody can set: another one whenever the file is another, or its content. */
+  readonly stamp: string;
 }
 
 /** One node, seen from within, by one command. Holds no secret. */
@@ -201,8 +203,8 @@ export function parseProbe(text: string): NodeSeen {
     rootBytes: Number(of("filesystem").trim().split(/\s+/)[1] ?? 0),
     config: of("config"),
     files: lines("files").map((line) => {
-      const [path = "", mode = "", owner = "", born = "0", size = "0"] = line.split(" ");
-      return { path, mode, owner, born: Number(born), size: Number(size) };
+      const [path = "", mode = "", owner = "", born = "0", size = "0", inode = "", changed = ""] = line.split(" ");
+      return { path, mode, owner, born: Number(born), size: Number(size), stamp: `${inode} ${changed}` };
     }),
     env: Object.fromEntries(
       lines("env").map((line) => [

@@ -154,7 +154,7 @@ async function seeNodes(look: Look): Promise<NodesSeen> {
 }
 
 function seeBinaries(look: Look): Promise<InstallSeen["binaries"]> {
-  return eachNode(look, (node) => look.session.binary(node));
+  return eachNode(look, async (node) => look.session.binary(node, await look.node(node)));
 }
 
 /** Looks at every node, side by side. */

@@ -5,7 +5,6 @@ import type { NodePlan, Plan } from "../core/plan.ts";
 import type { Access } from "../run/access.ts";
 import { writeWhole } from "../run/cluster.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
-import { shellQuote } from "../tools/exec.ts";
 import { type NodeHandle, connectLimit, nodeHandle } from "./node.ts";
 import { type BinarySeen, parseBinary } from "./binary-seen.ts";
 import { type NodeSeen, parseProbe } from "./node-seen.ts";
@@ -52,15 +51,17 @@ export class Session implements AsyncDisposable {
     return parseProbe(stdout);
   }
 
-  /** The k3s of a node; hashed once, as long as it is the same file. Undefined while none is installed. */
-  async binary(node: NodePlan): Promise<BinarySeen | undefined> {
+  /** The k3s of a node, which has been looked at; hashed once, as long as it is the same file. Undefined while none is installed. */
+  async binary(node: NodePlan, { files }: NodeSeen): Promise<BinarySeen | undefined> {
+    const file = files.find(({ path }) => path === "/usr/local/bin/k3s");
+    if (file === undefined) return undefined;
+    const kept = this.access.cluster.path("binaries", `${node.name}.json`);
+    const known = existsSync(kept) ? (JSON.parse(readFileSync(kept, "utf8")) as BinarySeen) : undefined;
+    if (known?.stamp === file.stamp) return known;
     const connection = await this.connect(node);
-    const path = this.access.cluster.path("binaries", `${node.name}.json`);
-    const known = existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as BinarySeen) : undefined;
-    const command = `sudo -n KNOWN=${shellQuote([known?.stamp ?? ""])} sh -s`;
-    const { stdout } = await connection.exec(command, { input: k3sBinary, timeout: minutes(2) });
-    const seen = parseBinary(stdout, known);
-    if (seen !== undefined && seen !== known) writeWhole(path, JSON.stringify(seen));
+    const { stdout } = await connection.exec("sudo -n sh -s", { input: k3sBinary, timeout: minutes(2) });
+    const seen = parseBinary(stdout, file.stamp);
+    writeWhole(kept, JSON.stringify(seen));
     return seen;
   }
 

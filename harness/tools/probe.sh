@@ -66,7 +66,7 @@ df -P -B1 / | tail -n 1
 section config
 [ ! -r /etc/rancher/k3s/config.yaml ] || sed 's/^\("\{0,1\}token"\{0,1\}: \).*/\1***/' /etc/rancher/k3s/config.yaml
 section files
-stat -c '%n %a %U %.W %s' /etc/rancher/k3s/k3s.yaml /etc/rancher/k3s/config.yaml /etc/kpi/config.yaml /etc/kpi/node.env \
+stat -c '%n %a %U %.W %s %i %Z' /etc/rancher/k3s/k3s.yaml /etc/rancher/k3s/config.yaml /etc/kpi/config.yaml /etc/kpi/node.env \
   /usr/local/bin/k3s /var/lib/rancher/k3s/agent/images/* /var/lib/rancher/k3s/server/token 2> /dev/null
 section env
 [ ! -r /etc/kpi/node.env ] || cat /etc/kpi/node.env
