@@ -7,6 +7,12 @@ interface Partition {
   k3s: string;
   healed: number;
 }
+interface Reboot {
+  before: Identity & { boot: string };
+  after: Identity & { boot: string };
+  addresses: string;
+  healed: Nodes;
+}
 interface FullDisk {
   written: string;
   meanwhile: { ssh: string; others: Nodes };
@@ -52,6 +58,7 @@ const worker = "worker power cut";
 const server = "control plane power cut";
 const dns = "DNS lost after the installation";
 const partition = "partition";
+const reboot = "reboot";
 const disk = "full disk";
 const clock = "clock jump";
 const hour = 3_600_000;
@@ -95,6 +102,33 @@ export const mutants = [
     { "healed, it is Ready again within two minutes, by itself": /1h00m/ },
     (seen) => {
       seen.healed = hour;
+    },
+  ),
+  scenarioMutant<Reboot>(reboot, "there was no reboot", { "it really was one": /Expected: not/ }, (seen) => {
+    seen.after.boot = seen.before.boot;
+  }),
+  scenarioMutant<Reboot>(
+    reboot,
+    "the node comes back with another pod network",
+    { "the node comes back as it was: address, version, machine-id, pod network": /10\.42\.9\.0\/24/ },
+    (seen) => {
+      seen.after.podCidr = "10.42.9.0/24";
+    },
+  ),
+  scenarioMutant<Reboot>(
+    reboot,
+    "the node comes back with a second address",
+    { "it has the planned address only": /192\.168\.122\.77/ },
+    (seen) => {
+      seen.addresses += "\n192.168.122.77/24";
+    },
+  ),
+  scenarioMutant<Reboot>(
+    reboot,
+    "another node does not bear it",
+    { "all nodes are Ready afterwards": /"k3s-worker-02": false/ },
+    (seen) => {
+      seen.healed["k3s-worker-02"] = false;
     },
   ),
   scenarioMutant<FullDisk>(
