@@ -51,7 +51,10 @@ export async function seeTraffic(session: Session, { started }: Workload): Promi
   return { pods: Object.fromEntries(all), serviceAddress, serviceName, frames };
 }
 
-/** One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded by the tools themselves, and made side by side: lost packets are waited for once. */
+/**
+ * One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded by the tools themselves (`timeout` ends one
+ * program, not its children), and made side by side: lost packets are waited for once.
+ */
 function script(own: string, pods: readonly StartedPod[], service: string, name: string): string {
   const others = pods.filter(({ node }) => node !== own);
   return [
@@ -65,7 +68,9 @@ function script(own: string, pods: readonly StartedPod[], service: string, name:
     ),
     ...others.map(({ node, address }) => `echo http ${node} $(timeout 10 wget -q -O - http://${address}:8080/) &`),
     // A pod is ready before every node's kube-proxy has heard of it.
-    `echo service $(timeout 10 sh -c 'until wget -q -O - http://${service}:8080/ 2> /dev/null; do usleep 200000; done') &`,
+    "deadline=$(($(date +%s) + 10))",
+    `ask() { timeout 3 wget -q -O - http://${service}:8080/ 2> /dev/null; }`,
+    `echo service $(until ask || [ $(date +%s) -ge $deadline ]; do usleep 200000; done) &`,
     ...[apiName, name].map(
       (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p') &`,
     ),
