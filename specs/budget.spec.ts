@@ -19,7 +19,9 @@ import { singleNodeSpec } from "./single-node.ts";
 setDefaultTimeout(minutes(15));
 const dir = mkdtempSync(join(tmpdir(), "kpi-budget-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-const spec = singleNodeSpec(dir, "pace");
+// One node has the machine for itself, and boots in less than the factor for one says of three: a budget of its own. Without others at
+// work it took 17.0 s where the factor is 17.2 (Intel Xeon), and 17.7 s at 22.9 (AMD EPYC).
+const spec = singleNodeSpec(dir, "pace", "budgets: { boot: 1.1s }\n");
 
 /** Boots one node, standing still for `pause` on the way, and gives the boot held against its budget on this machine. */
 async function boot(pause: number): Promise<Judgement> {
