@@ -94,7 +94,8 @@ export async function packerBuild(build: PackerBuild): Promise<void> {
 const quiet = { CHECKPOINT_DISABLE: "1", PACKER_NO_COLOR: "1" } as const;
 
 function optionsOf({ work, log, timeout = minutes(30), signal }: PackerBuild) {
-  const env = { ...quiet, TMPDIR: work, PACKER_CACHE_DIR: `${work}/cache`, PACKER_CONFIG_DIR: work };
+  // "." is `work`: its plugins listen on sockets there, and a socket's path has room for 107 bytes only.
+  const env = { ...quiet, TMPDIR: ".", PACKER_CACHE_DIR: `${work}/cache`, PACKER_CONFIG_DIR: work };
   return {
     cwd: work,
     env,
