@@ -19,12 +19,9 @@ import { singleNodeSpec } from "./single-node.ts";
 setDefaultTimeout(minutes(15));
 const dir = mkdtempSync(join(tmpdir(), "kpi-budget-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
-// One node has the machine for itself, and boots in less than the factor for one says of three: a budget of its own. Without others at
-// work it took 17.0 s where the factor is 17.2 (Intel Xeon), and 17.7 s at 22.9 (AMD EPYC).
-const spec = singleNodeSpec(dir, "pace", "budgets: { boot: 1.1s }\n");
 
-/** Boots one node, standing still for `pause` on the way, and gives the boot held against its budget on this machine. */
-async function boot(pause: number): Promise<Judgement> {
+/** Boots one node of a spec, standing still for `pause` on the way, and gives the boot held against its budget on this machine. */
+async function boot(spec: string, pause = 0): Promise<Judgement> {
   await using kpi = testKpi();
   const { stages } = JSON.parse((await kpi.succeed(["plan", spec, "--json"])).stdout);
   const { budget } = stages.find(({ name }: { name: string }) => name === "boot");
@@ -61,9 +58,12 @@ async function standStill(state: string, pause: number): Promise<void> {
   await virsh("resume");
 }
 
-test("a boot keeps its budget on this machine, and one that is made 1.5 times slower breaks it", async () => {
-  const usual = await boot(0);
-  expect(renderJudgement(usual)).toEndWith("within");
-  const slowed = await boot(0.5 * usual.took);
+test("a boot keeps a budget that leaves a quarter of room, and one that is made 1.5 times slower breaks it", async () => {
+  const usual = await boot(singleNodeSpec(dir, "pace"));
+  // As who writes a spec does, in terms of the reference hypervisor: what was measured on a quiet machine, and some room.
+  const budget = Math.round((1.25 * usual.took) / usual.factor);
+  const spec = singleNodeSpec(dir, "pace", `budgets: { boot: ${budget}ms }\n`);
+  expect(renderJudgement(await boot(spec))).toEndWith("within");
+  const slowed = await boot(spec, 0.5 * usual.took);
   expect(renderJudgement(slowed)).toContain("over by");
 });

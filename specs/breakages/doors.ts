@@ -9,10 +9,13 @@ const oneKey = "one key, the operator's, for the one user";
 const users = "one user, who has no password; nobody else can log in";
 const operator = "ssh takes the operator's key";
 
-/** A line that comes before those of the node's own configuration, so that it counts; sshd reads it at once. */
+/**
+ * A line that comes before those of the node's own configuration, so that it counts. sshd is started anew, which is over when it listens
+ * again; told to reload, it closes its door for a moment that nobody hears of.
+ */
 const dropIn = (lines: string) => ({
-  how: `printf '${lines}\\n' > /etc/ssh/sshd_config.d/00-kpi-broken.conf; systemctl reload ssh`,
-  heal: "rm /etc/ssh/sshd_config.d/00-kpi-broken.conf; systemctl reload ssh",
+  how: `printf '${lines}\\n' > /etc/ssh/sshd_config.d/00-kpi-broken.conf; systemctl restart ssh`,
+  heal: "rm /etc/ssh/sshd_config.d/00-kpi-broken.conf; systemctl restart ssh",
 });
 
 /** A role for everybody in a group, by the cluster's own RBAC. */
