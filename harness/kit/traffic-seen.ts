@@ -111,9 +111,7 @@ function parsePod(pod: StartedPod, text: string): PodSeen {
  * the way from the API to the pod is broken nothing could be said about the other ways.
  */
 async function inPod(session: Session, { node, container }: StartedPod, commands: string): Promise<string> {
-  const planned = session.plan.nodes.find(({ name }) => name === node);
-  if (planned === undefined) throw new KpiError("contract", `a pod is on ${node}, which is not planned`);
-  const connection = await session.connect(planned);
+  const connection = await session.connect(session.access.node(node));
   const enter = `set -- /sys/fs/cgroup/kubepods*/*/*/*${container}*/cgroup.procs; read -r pid < "$1"; exec nsenter -m -n -t "$pid" sh`;
   const command = `sudo -n sh -c ${shellQuote([enter])}`;
   return (await connection.exec(command, { input: commands, timeout: minutes(2) })).stdout;

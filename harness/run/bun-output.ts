@@ -12,8 +12,6 @@ export interface BunTest {
   readonly ended: string;
   /** What bun printed since the test before it, for a failure. */
   readonly details: readonly string[];
-  /** Why it was skipped, where that is known. */
-  readonly why?: string;
 }
 
 const heading = /^((?:\.\/)?[\w@./-]+\.(?:test|spec)\.[jt]sx?):$/;
@@ -110,12 +108,12 @@ export function joinResults(claims: readonly ClaimResult[], tests: readonly BunT
   return [...joined, ...[...waiting.values()].flat()];
 }
 
-/** A check or a file that bun did not run, as a test: whoever reads results wants to see all of them. */
+/** A check that bun did not run, as a test: whoever reads results wants to see all of them. */
 export function otherTest(
   file: string,
   title: string,
   outcome: BunTest["outcome"],
-  more: Partial<Pick<BunTest, "elapsed" | "details" | "why">> = {},
+  more: Partial<Pick<BunTest, "elapsed" | "details">> = {},
 ): BunTest {
   return { file, title, outcome, elapsed: milliseconds(0), details: [], ...more, ended: new Date().toISOString() };
 }
@@ -134,7 +132,7 @@ function fromBun(test: BunTest): ClaimResult {
     at: new Date(Date.parse(ended) - elapsed).toISOString(),
     elapsed,
     ...(outcome === "failed" ? { error: errorOf(test) } : {}),
-    ...(outcome === "skipped" ? { why: test.why ?? "skipped by its own condition" } : {}),
+    ...(outcome === "skipped" ? { why: "skipped by its own condition" } : {}),
   };
 }
 
