@@ -5,6 +5,7 @@ import { minutes } from "./core/duration.ts";
 import { kpiPaths, projectRoot } from "./core/paths.ts";
 import { extendExpect } from "./kit/matchers.ts";
 import { readSpecs } from "./kit/spec-nodes.ts";
+import { giveWay } from "./kit/use-cluster.ts";
 import { clusterNames } from "./run/cluster.ts";
 import { type CommandResult, type RunningCommand, run, type RunOptions, start } from "./tools/exec.ts";
 
@@ -28,7 +29,10 @@ export { expect } from "bun:test";
 extendExpect();
 await readSpecs();
 
-/** A kpi of a test's own: state in a directory that goes with it, the machine's cache (or another one), called as a user calls it. */
+/**
+ * A kpi of a test's own: state in a directory that goes with it, the machine's cache (or another one), called as a user calls it.
+ * Shared clusters that the same bun test has made give way to it.
+ */
 export interface TestKpi extends AsyncDisposable {
   readonly state: string;
   readonly cache: string;
@@ -38,16 +42,16 @@ export interface TestKpi extends AsyncDisposable {
   run(args: readonly string[], options?: RunOptions): Promise<CommandResult>;
   /** Runs it and fails the test, showing what it said, unless the exit code is 0. */
   succeed(args: readonly string[], options?: RunOptions): Promise<CommandResult>;
-  start(args: readonly string[], options?: RunOptions): RunningCommand;
+  start(args: readonly string[], options?: RunOptions): Promise<RunningCommand>;
 }
 
-/** Opens a kpi for a test. Disposing removes its clusters first, then its directory. */
-export function testKpi({ cache = kpiPaths().cache, checkpoints = false } = {}): TestKpi {
+/** Opens a kpi for a test, of a changed copy of the project where one is given. Disposing removes its clusters first, then its directory. */
+export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project = projectRoot } = {}): TestKpi {
   const dir = mkdtempSync(join(tmpdir(), "kpi-spec-"));
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
   mkdirSync(temporary);
-  const command = join(projectRoot, "kpi");
+  const command = join(project, "kpi");
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
     timeout: minutes(30),
@@ -59,9 +63,15 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false } = {}):
     state,
     cache,
     temporary,
-    run: (args, options = {}) => run(command, args, withPaths({ accept: any, ...options })),
-    succeed: (args, options = {}) => run(command, args, withPaths(options)),
-    start: (args, options = {}) => start(command, args, withPaths({ accept: any, ...options })),
+    run: (args, options = {}) => kpi.succeed(args, { accept: any, ...options }),
+    async succeed(args, options = {}) {
+      await giveWay();
+      return run(command, args, withPaths(options));
+    },
+    async start(args, options = {}) {
+      await giveWay();
+      return start(command, args, withPaths({ accept: any, ...options }));
+    },
     async [Symbol.asyncDispose]() {
       for (const name of clusterNames(state)) await kpi.run(["down", name]);
       await kpi.run(["reap"]);

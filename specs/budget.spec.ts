@@ -35,7 +35,7 @@ async function boot(spec: string, pause = 0): Promise<Judgement> {
     if (event.type === "node" && event.state === "started") started.resolve();
     if (event.type === "stage-ended" && event.stage === "boot") ended.resolve(event.elapsed);
   };
-  const up = kpi.start(["up", spec, "--json"], { onLine, grace: minutes(2) });
+  const up = await kpi.start(["up", spec, "--json"], { onLine, grace: minutes(2) });
   const early = up.done.then(({ stderr }) => {
     throw new Error(`kpi up ended before its boot did: ${stderr}`);
   });
@@ -62,7 +62,7 @@ test("a boot keeps a budget that leaves a quarter of room, and one that is made 
   const usual = await boot(singleNodeSpec(dir, "pace"));
   // As who writes a spec does, in terms of the reference hypervisor: what was measured on a quiet machine, and some room.
   const budget = Math.round((1.25 * usual.took) / usual.factor);
-  const spec = singleNodeSpec(dir, "pace", `budgets: { boot: ${budget}ms }\n`);
+  const spec = singleNodeSpec(dir, "pace", { more: `budgets: { boot: ${budget}ms }\n` });
   expect(renderJudgement(await boot(spec))).toEndWith("within");
   const slowed = await boot(spec, 0.5 * usual.took);
   expect(renderJudgement(slowed)).toContain("over by");

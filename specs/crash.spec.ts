@@ -32,7 +32,7 @@ const points: Record<string, (event: any) => boolean> = {
 
 test.each(Object.keys(points))("SIGKILL of up at %s leaves nothing after reap", async (point) => {
   let killed = false;
-  const up = kpi.start(["up", spec, "--json"], {
+  const up = await kpi.start(["up", spec, "--json"], {
     onLine(line, from) {
       if (from !== "stdout" || points[point]?.(JSON.parse(line)) !== true) return;
       killed = process.kill(up.pid, "SIGKILL"); // kpi's shell has exec'd into bun: this is the harness itself
@@ -50,7 +50,7 @@ test.each(Object.keys(points))("SIGKILL of up at %s leaves nothing after reap", 
 test("a following up succeeds, and Ctrl-C of the next one unmakes all with exit 130", async () => {
   await kpi.succeed(["up", spec]);
   expect((await kpi.succeed(["kubectl", "get", "nodes", "-o", "name"])).stdout).toBe("node/k3s-cp-01");
-  const again = kpi.start(["rebuild", spec, "--json"], {
+  const again = await kpi.start(["rebuild", spec, "--json"], {
     onLine(line, from) {
       if (from === "stdout" && points["boot"]?.(JSON.parse(line))) process.kill(again.pid, "SIGINT");
     },

@@ -340,26 +340,25 @@ test("an invariant that a fault breaks: told when, by what, and that it held aga
 describe("kpi fault", () => {
   const inForce = (line: string) => line.endsWith(": in force");
   const state = async () => (await access.libvirt.domain(worker))?.state;
-  /** The spec's kpi, on this cluster. */
-  const start = (args: string[], at: (pid: number) => void) => {
+  /** The spec's kpi, on this cluster, to its end. */
+  const ended = async (args: string[], at: (pid: number) => void) => {
     let told = false;
-    const running = kpi.start(["fault", ...args, "--lab", access.cluster.name], {
+    const running = await kpi.start(["fault", ...args, "--lab", access.cluster.name], {
       onLine(line) {
         if (!told && inForce(line)) at(running.pid);
         told ||= inForce(line);
       },
     });
-    return running;
+    return running.done;
   };
 
   test("Ctrl-C heals, exit 130", async () => {
-    const { code } = await start(["freeze", worker, "--for", "10m"], (pid) => process.kill(pid, "SIGINT")).done;
+    const { code } = await ended(["freeze", worker, "--for", "10m"], (pid) => process.kill(pid, "SIGINT"));
     expect({ code, state: await state(), journal: journal() }).toEqual({ code: 130, state: "running", journal: [] });
   });
 
   test("killed by SIGKILL: in the journal, in force, and healed by the next command", async () => {
-    const killed = start(["freeze", worker, "--for", "10m"], (pid) => process.kill(pid, "SIGKILL"));
-    await killed.done.catch(() => {});
+    await ended(["freeze", worker, "--for", "10m"], (pid) => process.kill(pid, "SIGKILL")).catch(() => {});
     expect(await state()).toBe("paused");
     const list = JSON.parse((await kpi.succeed(["fault", "--list", "--json"])).stdout); // reaps first, like any command
     expect(list.inForce).toEqual([]);

@@ -51,7 +51,7 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     writeFileSync(file, askingTwice(told));
     const asked = new Set<string>();
     const all = Promise.withResolvers<void>();
-    const running = kpi.start(["test", file], {
+    const running = await kpi.start(["test", file], {
       env: { KPI_SUITE: "" }, // a suite of its own, also inside of one
       onLine(line) {
         const [, node] = /^asked (\S+)$/.exec(line) ?? [];

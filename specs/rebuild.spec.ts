@@ -44,7 +44,7 @@ async function look(): Promise<Seen> {
 async function upWatched(): Promise<ReadonlySet<string>> {
   const lines = new Set<string>();
   let ended = false;
-  const up = kpi.start(["up", spec, "--json"]);
+  const up = await kpi.start(["up", spec, "--json"]);
   const done = up.done.finally(() => (ended = true));
   await until(
     "up ends",
@@ -81,7 +81,7 @@ beforeAll(async () => {
   use = JSON.parse((await kpi.succeed(["status", "--json"])).stdout).use;
   tried = [(await run("sh", ["-c", use.kubectl])).stdout, (await run("sh", ["-c", `${use.ssh} hostname`])).stdout];
   exposed = searchSecrets();
-  const rebuild = kpi.start(["rebuild", spec]);
+  const rebuild = await kpi.start(["rebuild", spec]);
   const lock = join(kpi.state, "locks", "rebuild.lock");
   await until("the first has the lock", seconds(30), () => existsSync(lock) || notYet("no lock yet"));
   second = await kpi.run(["up", spec]);

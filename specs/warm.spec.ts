@@ -200,7 +200,7 @@ describe("a checkpoint is not used, and why is said", () => {
     const spec = join(dir, "other.yaml");
     writeFileSync(spec, `extends: ${join(projectRoot, "specs", "lab.yaml")}\nmachine: { memory: 1280MiB }\n`);
     const events: any[] = [];
-    const up = kpi.start(["up", spec, "--warm", "--json"], {
+    const up = await kpi.start(["up", spec, "--warm", "--json"], {
       onLine(line, from) {
         if (from !== "stdout") return;
         events.push(JSON.parse(line));
@@ -234,7 +234,7 @@ describe("SIGKILL", () => {
   /** Starts a command, kills it as soon as it says something, reaps. */
   async function killed(args: readonly string[], at: RegExp): Promise<string> {
     let reached = false;
-    const command = kpi.start(args, {
+    const command = await kpi.start(args, {
       onLine(line) {
         if (!reached && at.test(line)) process.kill(command.pid, "SIGKILL");
         reached ||= at.test(line);

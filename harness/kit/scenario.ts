@@ -45,7 +45,7 @@ const checkpoints = new Map<SharedCluster, Promise<Checkpoint>>();
  * The checkpoint of the shared cluster: one that fits, and then the cluster itself need not run; or a new one, for which it is
  * made, and stands still for some seconds.
  */
-function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
+export function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
   const find = async () => {
     const fitting = async () => {
       const found = await fittingCheckpoint(await shared.plan(), kpiPaths(), AbortSignal.timeout(minutes(2)));

@@ -6,6 +6,7 @@ import type { NodePlan, Plan } from "../core/plan.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { writeWhole } from "../run/cluster.ts";
+import { run as runProgram } from "../tools/exec.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import type { CallSite } from "./call-site.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
@@ -31,6 +32,7 @@ export class SharedCluster {
   /** Looks that this run of bun test is going to take. */
   #ahead: readonly (keyof SeenAt)[] = [];
   #begun: Promise<unknown> | undefined;
+  #giving: Promise<void> | undefined;
   readonly #once = new Map<string, Promise<unknown>>();
   /** Looks under way. */
   #busy = 0;
@@ -136,6 +138,28 @@ export class SharedCluster {
     return seen;
   }
 
+  /**
+   * Removes the cluster if this process made it; `ahead` is done before. What was seen of it stays, and a claim that needs more gets
+   * it back, from its checkpoint where one fits. A run that failed stays as it is: it is not tried again.
+   */
+  giveWay(ahead: () => Promise<void>): Promise<void> {
+    this.#giving ??= this.#removeOwn(ahead).finally(() => (this.#giving = undefined));
+    return this.#giving;
+  }
+
+  async #removeOwn(ahead: () => Promise<void>): Promise<void> {
+    const run = await this.#run?.catch(() => undefined);
+    if (run?.made !== true) return;
+    await Promise.allSettled([run.stage("ready"), ...this.#seen.values()]);
+    if (run.record().outcome !== "passed") return;
+    await this.tidy();
+    await ahead();
+    await (await this.#session?.catch(() => undefined))?.[Symbol.asyncDispose]();
+    await runProgram(join(projectRoot, "kpi"), ["down", run.cluster.name]);
+    this.#run = this.#session = this.#workload = this.#fingerprint = this.#begun = undefined;
+    this.#nodes.clear();
+  }
+
   /** Removes what looks have made in the cluster. A later look makes its own anew. */
   async tidy(): Promise<void> {
     const workload = await this.#workload?.catch(() => undefined);
@@ -174,3 +198,6 @@ export function sharedCluster(spec: string): SharedCluster {
   clusters.set(spec, found);
   return found;
 }
+
+/** Those of this process. */
+export const sharedClusters = (): readonly SharedCluster[] => [...clusters.values()];

@@ -33,6 +33,8 @@ export interface SharedRun {
   readonly cluster: ClusterDir;
   /** Whether nothing is being done to the cluster any more: from here on it stays as it is. */
   readonly over: boolean;
+  /** Whether it is this process's own. */
+  readonly made: boolean;
   /** The run's record as it is now. */
   record(): RunRecord;
   /** Where its record lies. */
@@ -104,6 +106,7 @@ const goneWith = (record: RunRecord): Blocked | undefined =>
 /** A run that is over. */
 export class JoinedRun implements SharedRun {
   readonly over = true;
+  readonly made = false;
   readonly dir: string;
   readonly #record: RunRecord;
 
@@ -138,6 +141,7 @@ export class JoinedRun implements SharedRun {
 
 /** A run in progress, by a `kpi up` of ours. */
 class StartedRun implements SharedRun {
+  readonly made = true;
   readonly #waiters = new Map<StageName, PromiseWithResolvers<void>>();
   #record: RunRecord = emptyRecord;
   #ended = false;

@@ -8,10 +8,10 @@ import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
 import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
 import { changes } from "./guard.ts";
-import { type ForkedCluster, onFork, openFork, type OpenFork } from "./scenario.ts";
+import { checkpointOf, type ForkedCluster, onFork, openFork, type OpenFork } from "./scenario.ts";
 import { observers, type SeenAt } from "./observers.ts";
 import { atTheEnd, noteClaim, suiteDir } from "./results.ts";
-import { type SharedCluster, sharedCluster } from "./shared-cluster.ts";
+import { type SharedCluster, sharedCluster, sharedClusters } from "./shared-cluster.ts";
 import { specNodes } from "./spec-nodes.ts";
 
 /** A cluster as specs speak of it. */
@@ -95,10 +95,20 @@ export function useCluster(spec: string): SpecCluster {
           eachNode: false,
           judge,
         };
-        declare(declared, [full], () => judging(shared, () => shared.once(name, () => onFork(shared, scenario))));
+        declare(declared, [full], () =>
+          judging(shared, () =>
+            shared.once(name, async () => {
+              await roomForForks(shared);
+              return onFork(shared, scenario);
+            }),
+          ),
+        );
       },
     }),
-    fork: () => openFork(shared),
+    async fork() {
+      await roomForForks(shared);
+      return openFork(shared);
+    },
     kube,
     async apply(...objects) {
       const api = await kube();
@@ -154,6 +164,26 @@ function closeFile(shared: SharedCluster, site: CallSite, ran: () => boolean): v
     files.push(site);
     if (shared.acted) await guard(shared, files);
   }, minutes(3));
+}
+
+/**
+ * Leaves the machine to somebody who makes clusters: two cores do not bear the shared ones beside them. Those that this process made
+ * are removed. A guard's error is of the files before, so it is told at the end.
+ */
+export async function giveWay(): Promise<void> {
+  for (const shared of sharedClusters()) {
+    const ahead = async () => {
+      await collecting.get(shared)?.done;
+      await guard(shared, shared.unguarded).catch((error: unknown) => atTheEnd(() => Promise.reject(error)));
+    };
+    await shared.giveWay(ahead);
+  }
+}
+
+/** Once there is a checkpoint to fork from, the cluster itself is not needed. */
+async function roomForForks(shared: SharedCluster): Promise<void> {
+  await checkpointOf(shared);
+  await giveWay();
 }
 
 /** Fails when the shared cluster is not as it was when these files began. */
