@@ -9,13 +9,14 @@ import {
   renameSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { minutes, notYet, openLab, type TestKpi, testKpi, until } from "../harness/kit.ts";
+import { minutes, notYet, openLab, projectRoot, type TestKpi, testKpi, until } from "../harness/kit.ts";
 import { linkCache } from "./cache.ts";
 import { everyStage } from "./inner-suites.ts";
 import { singleNodeSpec } from "./single-node.ts";
@@ -24,8 +25,8 @@ setDefaultTimeout(minutes(20));
 const dir = mkdtempSync(join(tmpdir(), "kpi-gate-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** One server is enough to see a gate hold: every node runs the same script. */
-const spec = singleNodeSpec(dir, "gate");
+/** One node is enough to see a gate hold: all run the same script. As small as a worker, because nothing gets installed. */
+const spec = singleNodeSpec(dir, "gate", { server: "{ machine: null }" });
 
 const evidence = (state: string, file: string) => {
   const newest = readdirSync(join(state, "runs")).sort().at(-1) ?? "";
@@ -49,9 +50,9 @@ async function deafen({ state }: TestKpi): Promise<void> {
     await lab.enter("iptables", ["-I", "INPUT", "-p", protocol, "--dport", "53", "-j", "DROP"]);
 }
 
-test("with DNS dead nothing of k3s is on the node, and up names node, step, resolver and name", async () => {
+test.concurrent("with DNS dead nothing of k3s is on the node, and up names node, step, resolver and name", async () => {
   await using kpi = testKpi();
-  const up = kpi.start(["up", spec, "--keep"]);
+  const up = await kpi.start(["up", spec, "--keep"]);
   await deafen(kpi);
   const { code, stderr } = await up.done;
   expect(code).toBe(1);
@@ -63,7 +64,32 @@ test("with DNS dead nothing of k3s is on the node, and up names node, step, reso
   expect((await kpi.succeed(["ssh", "k3s-cp-01", "--", `sudo ${k3sFiles} || true`])).stdout).toBe("");
 });
 
-test("with a wrong artefact nothing is installed, and up says expected and got", async () => {
+test.concurrent(
+  "with no default route nothing of k3s is on the node, and up says what was planned and what is there",
+  async () => {
+    // No spec can say that, so the template that configures the network loses its route.
+    const project = join(dir, "project");
+    copyProject(project);
+    const template = join(project, "cloud-init", "network-config.yaml.tftpl");
+    const text = readFileSync(template, "utf8");
+    const routeless = text.replace(/^ +routes: .*\n/m, "");
+    expect(routeless).not.toBe(text);
+    writeFileSync(template, routeless);
+    await using kpi = testKpi({ project });
+    const { code, stderr } = await kpi.run(["up", spec, "--keep"]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /network: k3s-cp-01: route: planned a default route via 192\.168\.122\.1 on eth0, found none/,
+    );
+    expect(JSON.parse(evidence(kpi.state, "verdict.ndjson").trim().split("\n").at(-1) ?? "{}")).toMatchObject({
+      step: "route",
+      ok: false,
+    });
+    expect((await kpi.succeed(["ssh", "k3s-cp-01", "--", `sudo ${k3sFiles} || true`])).stdout).toBe("");
+  },
+);
+
+test.concurrent("with a wrong artefact nothing is installed, and up says expected and got", async () => {
   // A cache of this test's own, in which k3s has been changed without changing its size or time: only the node can notice.
   const cache = join(dir, "cache");
   await using kpi = testKpi({ cache });
@@ -80,11 +106,11 @@ test("with a wrong artefact nothing is installed, and up says expected and got",
   expect((await kpi.succeed(["ssh", "k3s-cp-01", "--", `sudo ${k3sFiles} || true`])).stdout).toBe("");
 });
 
-test("claims of a run that fails are judged as far as it came, and blocked by name after that", async () => {
+test.concurrent("claims of a run that fails are judged as far as it came, and blocked by name after that", async () => {
   await using kpi = testKpi();
   const file = join(dir, "blocked.spec.ts");
   writeFileSync(file, everyStage(spec));
-  const suite = kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
+  const suite = await kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
   await deafen(kpi);
   const { code, stdout } = await suite.done;
   expect(code).toBe(1);
@@ -98,6 +124,13 @@ test("claims of a run that fails are judged as far as it came, and blocked by na
     expect(error.what).toMatch(/^blocked by network: k3s-cp-01: dns: .*artifacts\.kpi\.test/);
   }
 });
+
+/** The project as it is, to be changed; what is installed for it is shared. */
+function copyProject(into: string): void {
+  const parts = readdirSync(projectRoot).filter((part) => ![".git", "node_modules"].includes(part));
+  for (const part of parts) cpSync(join(projectRoot, part), join(into, part), { recursive: true });
+  symlinkSync(join(projectRoot, "node_modules"), join(into, "node_modules"));
+}
 
 /** Changes one byte in a copy that takes the file's place, size and times. */
 function tamper(path: string): void {
