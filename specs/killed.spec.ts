@@ -1,7 +1,17 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Access, ClusterDir, minutes, nodeFaults, openAccess, projectRoot, run, testKpi } from "../harness/kit.ts";
+import {
+  type Access,
+  ClusterDir,
+  type Fault,
+  minutes,
+  nodeFaults,
+  openAccess,
+  projectRoot,
+  run,
+  testKpi,
+} from "../harness/kit.ts";
 import { askingTwice } from "./inner-suites.ts";
 
 setDefaultTimeout(minutes(10));
@@ -40,6 +50,8 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     readonly error: { readonly what: string; readonly details?: readonly string[] } | null;
     readonly attachments: readonly string[];
   }
+  let fault: Fault | undefined;
+  afterAll(() => fault?.heal(), minutes(3));
   let code = -1;
   let said = "";
   let tookAfterwards = Number.POSITIVE_INFINITY;
@@ -63,7 +75,7 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     });
     early.catch(() => {}); // it ends afterwards, too
     await Promise.race([all.promise, early]);
-    await nodeFaults(access, worker).killUnit();
+    fault = await nodeFaults(access, worker).killUnit();
     const from = performance.now();
     writeFileSync(told, "");
     ({ code, stdout: said } = await running.done);
