@@ -10,6 +10,7 @@ interface Partition {
 interface Reboot {
   before: Identity & { boot: string };
   after: Identity & { boot: string };
+  took: number;
   addresses: string;
   healed: Nodes;
 }
@@ -113,6 +114,14 @@ export const mutants = [
     { "the node comes back as it was: address, version, machine-id, pod network": /10\.42\.9\.0\/24/ },
     (seen) => {
       seen.after.podCidr = "10.42.9.0/24";
+    },
+  ),
+  scenarioMutant<Reboot>(
+    reboot,
+    "something holds the node up for an hour",
+    { "the node is back within two minutes: nothing holds it up on its way down": /1h00m/ },
+    (seen) => {
+      seen.took = hour;
     },
   ),
   scenarioMutant<Reboot>(
