@@ -11,7 +11,6 @@ export const longSpecs: Readonly<Record<string, string>> = {
   "budget.spec.ts": "three boots on a machine that does nothing else, about two minutes in emulation",
   "faults.spec.ts": "eleven faults on a fork, three boots among them, about nine minutes in emulation",
   "crash.spec.ts": "five killed runs and two clusters, about six minutes in emulation",
-  "resilience.spec.ts": "seven forks, broken and healed, about eight minutes in emulation",
 };
 
 /**
