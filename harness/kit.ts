@@ -44,6 +44,8 @@ export interface TestKpi extends AsyncDisposable {
   /** Runs it and fails the test, showing what it said, unless the exit code is 0. */
   succeed(args: readonly string[], options?: RunOptions): Promise<CommandResult>;
   start(args: readonly string[], options?: RunOptions): Promise<RunningCommand>;
+  /** Removes the clusters that it has made and that are still there. */
+  removeClusters(): Promise<void>;
 }
 
 /** Opens a kpi for a test, of a changed copy of the project where one is given. Disposing removes its clusters first, then its directory. */
@@ -73,8 +75,11 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
       await giveWay();
       return start(command, args, withPaths({ accept: any, ...options }));
     },
-    async [Symbol.asyncDispose]() {
+    async removeClusters() {
       for (const name of clusterNames(state)) await kpi.run(["down", name]);
+    },
+    async [Symbol.asyncDispose]() {
+      await kpi.removeClusters();
       await kpi.run(["reap"]);
       rmSync(dir, { recursive: true, force: true });
     },
