@@ -2,7 +2,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { notYet, until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
 import { checkLabDir, labLayout } from "./layout.ts";
-import { findInit, identify, isSame, type LabIdentity, labProcesses, processesIn } from "./process.ts";
+import { findInit, holdNamespaces, identify, type LabIdentity, labProcesses, processesIn } from "./process.ts";
 
 /**
  * Ends the lab in this directory, whatever state it is in, and removes the directory. Does nothing when there is none.
@@ -16,9 +16,17 @@ export async function destroyLab(dir: string): Promise<void> {
 
 /** Ends it and keeps its files. Resolves when the kernel has removed the last process of its namespaces. */
 export async function stopLab(dir: string): Promise<void> {
-  const noted = readIdentity(dir);
-  const running = noted !== undefined && isSame(noted) ? noted : undefined;
-  const inits = new Map([running, findInit(dir)].flatMap((found) => (found === undefined ? [] : [[found.pid, found]])));
+  using held = new DisposableStack();
+  const inits = new Map<number, LabIdentity>();
+  const add = (identity: LabIdentity | undefined) => {
+    if (identity === undefined || inits.has(identity.pid)) return;
+    const namespaces = holdNamespaces(identity);
+    if (namespaces === undefined) return; // it has ended, and the kernel ends the rest
+    held.use(namespaces);
+    inits.set(identity.pid, identity);
+  };
+  add(readIdentity(dir));
+  add(findInit(dir));
   await until(
     `the processes of lab ${dir} do not end`,
     seconds(30),
@@ -27,7 +35,7 @@ export async function stopLab(dir: string): Promise<void> {
       const launchers = labProcesses().filter((found) => found.dir === dir);
       for (const { pid } of launchers) {
         const identity = identify(pid);
-        if (identity !== undefined && identity.namespaces.pid !== ours) inits.set(pid, identity);
+        if (identity !== undefined && identity.namespaces.pid !== ours) add(identity);
       }
       const left = new Set([...launchers.map(({ pid }) => pid), ...[...inits.values()].flatMap(processesIn)]);
       for (const pid of left) kill(pid);

@@ -1,5 +1,9 @@
 import { describe, expect, test } from "bun:test";
-import { findInit, identify, isSame, labMarker, labOf, processesIn } from "./process.ts";
+import { readFileSync } from "node:fs";
+import { notYet, until } from "../core/deadline.ts";
+import { milliseconds, seconds } from "../core/duration.ts";
+import { start } from "../tools/exec.ts";
+import { findInit, holdNamespaces, identify, isSame, labMarker, labOf, processesIn } from "./process.ts";
 
 describe("a lab in the process list", () => {
   test("is our script followed by its marker, whatever runs it", () => {
@@ -24,4 +28,39 @@ describe("a lab in the process list", () => {
     expect(me === undefined ? undefined : processesIn(me)).toEqual([]);
     expect(findInit("/nowhere/labs/none")).toBeUndefined();
   });
+
+  // Two labs that end and start at once: without the handles some number is given again in a few milliseconds.
+  test("namespaces that are held keep their numbers after their processes, and no later lab has one", async () => {
+    const first = await namespaced();
+    using held = holdNamespaces(first.identity);
+    expect(held, "handles of a living init").toBeDefined();
+    await first.end();
+    expect(holdNamespaces(first.identity), "handles of one that has ended").toBeUndefined();
+    for (let round = 0; round < 5; round += 1) {
+      const later = await namespaced();
+      expect(processesIn(first.identity)).toEqual([]);
+      await later.end();
+    }
+  });
 });
+
+/** A process that is PID 1 of namespaces of its own. */
+async function namespaced() {
+  const unshare = start("unshare", ["--mount", "--net", "--pid", "--fork", "--kill-child=KILL", "sleep", "60"]);
+  const identity = await until(
+    "unshare made a child",
+    seconds(5),
+    () => {
+      const pid = Number(readFileSync(`/proc/${unshare.pid}/task/${unshare.pid}/children`, "utf8"));
+      return (pid > 0 ? identify(pid) : undefined) ?? notYet("no child");
+    },
+    { every: milliseconds(2) },
+  );
+  return {
+    identity,
+    async end() {
+      process.kill(identity.pid, "SIGKILL");
+      await unshare.done.catch(() => {}); // it ends by the signal that it was sent
+    },
+  };
+}

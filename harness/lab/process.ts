@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, statSync } from "node:fs";
 import { processStart } from "../tools/owner.ts";
 
 /** A lab's init, as seen from the host. A pid alone proves nothing: start time and namespaces tell it from a later process. */
@@ -80,6 +80,20 @@ export function processesIn({ namespaces }: LabIdentity): number[] {
     const inside = its.some((kind) => other.namespaces[kind] === namespaces[kind]);
     return inside ? [other.pid] : [];
   });
+}
+
+/**
+ * Keeps a lab's namespaces, and so their numbers, until disposed; undefined when its init has ended. The kernel gives the number of a
+ * namespace that has gone to the next one that is made: who compares numbers without this may take another lab's processes for its own.
+ */
+export function holdNamespaces(identity: LabIdentity): Disposable | undefined {
+  using handles = new DisposableStack();
+  try {
+    for (const kind of kinds) handles.adopt(openSync(`/proc/${identity.pid}/ns/${kind}`, "r"), closeSync);
+  } catch {
+    return undefined;
+  }
+  return isSame(identity) ? handles.move() : undefined;
 }
 
 const ours = (): string => readlinkSync("/proc/self/ns/pid");
