@@ -21,15 +21,8 @@ export class Session implements AsyncDisposable {
   constructor(
     readonly access: Access,
     readonly plan: Plan,
-    /** Told whenever a node is given something to do by its handle. */
-    onAct: () => void = () => {},
   ) {
-    this.nodes = plan.nodes.map((node) =>
-      nodeHandle(node, () => {
-        onAct();
-        return this.connect(node);
-      }),
-    );
+    this.nodes = plan.nodes.map((node) => nodeHandle(node, () => this.connect(node)));
   }
 
   /** The connection to a node; a lost one is made anew. */

@@ -7,6 +7,7 @@ import { kpiPaths, projectRoot } from "../core/paths.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { writeWhole } from "../run/cluster.ts";
 import { run as runProgram } from "../tools/exec.ts";
+import { type NodeHandle, nodeHandle } from "./node.ts";
 import type { NodeSeen } from "./node-seen.ts";
 import type { CallSite } from "./call-site.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
@@ -61,10 +62,18 @@ export class SharedCluster {
   }
 
   async session(): Promise<Session> {
-    this.#session ??= this.run().then(
-      async (run) => new Session(await run.access(), run.plan, () => (this.acted = true)),
-    );
+    this.#session ??= this.run().then(async (run) => new Session(await run.access(), run.plan));
     return this.#session;
+  }
+
+  /** A node, to do something on it. The cluster need not run before something is done: most claims only judge what was seen. */
+  async node(name: string): Promise<NodeHandle> {
+    const planned = (await this.plan()).nodes.find((node) => node.name === name);
+    if (planned === undefined) throw new Error(`no node ${name}`);
+    return nodeHandle(planned, async () => {
+      this.acted = true;
+      return (await this.session()).connect(planned);
+    });
   }
 
   /**

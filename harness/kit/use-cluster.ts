@@ -124,15 +124,7 @@ function judgingOn(shared: SharedCluster, seen: () => Promise<unknown>, node?: s
     seen,
     cluster: async () => (await shared.plan()).cluster,
     evidence: () => evidence(shared),
-    ...(node === undefined
-      ? {}
-      : {
-          async node() {
-            const found = (await shared.session()).nodes.find(({ name }) => name === node);
-            if (found === undefined) throw new Error(`no node ${node}`);
-            return found;
-          },
-        }),
+    ...(node === undefined ? {} : { node: () => shared.node(node) }),
   };
 }
 
