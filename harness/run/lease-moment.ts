@@ -11,28 +11,40 @@ export const renewal = 10_000;
  */
 const margin = 1_000;
 
-/** When a node is to be paused: milliseconds of whatever clock the input has. */
-export interface Moment {
-  readonly node: string;
-  readonly at: number;
+/** When a node that renewed at `at` is to be paused, from `now` on. Pure. */
+export function pauseMoment(at: number, now: number): number {
+  const due = at + renewal - margin;
+  return due > now ? due : due + Math.ceil((now - due) / renewal + 1e-9) * renewal;
 }
 
 /**
- * When to pause each node so that all of them are just about to renew, in the order in which it happens, and with the least
- * time from first to last: a node that stands still is missed by the others. Takes when each was last seen to renew. Pure.
+ * The node to begin with so that there is the least time from the first that is paused to the last: a node that stands still is
+ * missed by the others. Takes when each was last seen to renew; undefined of nobody. Pure.
  */
-export function pauseMoments(seen: ReadonlyMap<string, number>, now: number): Moment[] {
-  const next = (at: number) => {
-    const due = at + renewal - margin;
-    return due > now ? due : due + Math.ceil((now - due) / renewal + 1e-9) * renewal;
+export function firstToPause(seen: ReadonlyMap<string, number>, now: number): string | undefined {
+  const moments = [...seen].map(([node, at]) => ({ node, at: pauseMoment(at, now) })).sort((a, b) => a.at - b.at);
+  // Beginning with one, the last is the one before it, a period later for those that were earlier.
+  const spans = moments.map(({ node, at }, index) => {
+    const last = index === 0 ? moments.at(-1)?.at : (moments[index - 1]?.at ?? 0) + renewal;
+    return { node, span: (last ?? at) - at };
+  });
+  return spans.sort((a, b) => a.span - b.span)[0]?.node;
+}
+
+/**
+ * Picks which node is to be paused now, if one is, of those that still run and when they were last seen to renew. The first is chosen
+ * once: a renewal always comes somewhat later than foreseen, so among nodes that renew at equal distances whoever is next would
+ * never be the best one to begin with. Pure but for that memory.
+ */
+export function pauseInTurn(): (running: ReadonlyMap<string, number>, now: number) => string | undefined {
+  let first: string | undefined;
+  let began = false;
+  return (running, now) => {
+    first ??= firstToPause(running, now);
+    const due = [...running].find(([node, at]) => (began || node === first) && pauseMoment(at, now - 2 * step) <= now);
+    began ||= due !== undefined;
+    return due?.[0];
   };
-  const moments = [...seen].map(([node, at]) => ({ node, at: next(at) })).sort((a, b) => a.at - b.at);
-  const rotations = moments.map((_, first) => [
-    ...moments.slice(first),
-    ...moments.slice(0, first).map(({ node, at }) => ({ node, at: at + renewal })),
-  ]);
-  const span = (order: readonly Moment[]) => (order.at(-1)?.at ?? 0) - (order[0]?.at ?? 0);
-  return rotations.reduce((best, order) => (span(order) < span(best) ? order : best), moments);
 }
 
 /**
@@ -55,6 +67,7 @@ export async function pauseBeforeRenewal(access: Access, machines: Machines, sig
     { signal: either },
   );
   const paused: string[] = [];
+  const turn = pauseInTurn();
   const all = until(
     "the nodes do not renew their leases",
     seconds(60),
@@ -63,10 +76,10 @@ export async function pauseBeforeRenewal(access: Access, machines: Machines, sig
       if (missing.length > 0) notYet(`nothing of ${missing.join(", ")}`);
       const left = new Map([...seen].filter(([name]) => names.includes(name) && !paused.includes(name)));
       if (left.size === 0) return;
-      const [first] = pauseMoments(left, performance.now() - 2 * step);
-      if (first !== undefined && first.at <= performance.now()) {
-        paused.push(first.node);
-        await machines.pause(first.node);
+      const due = turn(left, performance.now());
+      if (due !== undefined) {
+        paused.push(due);
+        await machines.pause(due);
       }
       notYet(`${paused.length} of ${names.length} are paused`);
     },
