@@ -7,6 +7,7 @@ import { extendExpect } from "./kit/matchers.ts";
 import { readSpecs } from "./kit/spec-nodes.ts";
 import { giveWay } from "./kit/use-cluster.ts";
 import { clusterNames } from "./run/cluster.ts";
+import { declare } from "./run/journal.ts";
 import { type CommandResult, type RunningCommand, run, type RunOptions, start } from "./tools/exec.ts";
 
 export { type Judgement, judgeBudget, renderJudgement } from "./core/calibration.ts";
@@ -54,6 +55,7 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
   mkdirSync(temporary);
+  const intent = declare(kpiPaths().state, { kind: "state", path: state });
   const command = join(project, "kpi");
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
@@ -82,6 +84,7 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
       await kpi.removeClusters();
       await kpi.run(["reap"]);
       rmSync(dir, { recursive: true, force: true });
+      intent.settle();
     },
   };
   return kpi;

@@ -2,8 +2,10 @@ import { afterAll, setDefaultTimeout } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { kpiPaths } from "./core/paths.ts";
 import { skipLongSpecs } from "./kit/long.ts";
 import { end } from "./kit/results.ts";
+import { declare } from "./run/journal.ts";
 
 // `[test] timeout` in bunfig.toml has no effect in Bun 1.4; unit tests that need longer are in the wrong place.
 setDefaultTimeout(10_000);
@@ -11,6 +13,7 @@ setDefaultTimeout(10_000);
 skipLongSpecs();
 // Files make directories when they are loaded, and of a file whose tests are all filtered out no hook runs: so they lie in one that goes.
 const temporary = mkdtempSync(join(tmpdir(), "kt-"));
+const intent = declare(kpiPaths().state, { kind: "path", path: temporary });
 process.env["TMPDIR"] = temporary;
 // After the last file of all.
 afterAll(async () => {
@@ -18,5 +21,6 @@ afterAll(async () => {
     await end();
   } finally {
     rmSync(temporary, { recursive: true, force: true });
+    intent.settle();
   }
 }, 180_000);

@@ -10,6 +10,8 @@ export type Intent =
   /** A cluster whose nodes may stand still, and the directory that a checkpoint of it is made in. */
   | { readonly kind: "checkpoint"; readonly cluster: string; readonly path: string }
   | { readonly kind: "path"; readonly path: string }
+  /** A state directory of a test's own, with whatever runs from it. */
+  | { readonly kind: "state"; readonly path: string }
   | { readonly kind: "fault"; readonly cluster: string; readonly id: string; readonly fault: FaultSpec };
 
 export interface JournalEntry {

@@ -4,10 +4,11 @@ import { renderError } from "../core/errors.ts";
 import { destroyLab, findLabs } from "../lab/lab.ts";
 import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
+import { isAlive, readOwner } from "../tools/owner.ts";
 import { Machines } from "../tools/libvirt-machine.ts";
 import { openAccess } from "./access.ts";
 import { staleCheckpoints } from "./checkpoint-store.ts";
-import { ClusterDir } from "./cluster.ts";
+import { ClusterDir, clusterNames } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { undoFault } from "./fault-table.ts";
 import { forget, orphans } from "./journal.ts";
@@ -44,6 +45,9 @@ export async function reap(
       rmSync(intent.path, { recursive: true, force: true });
       const woken = await wake(new ClusterDir(paths.state, intent.cluster));
       note(`half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`);
+    } else if (intent.kind === "state") {
+      await removeState(intent.path);
+      note(`the clusters in ${intent.path}, left by process ${entry.owner.pid}`);
     } else if (existsSync(intent.path)) {
       rmSync(intent.path, { recursive: true, force: true });
       note(intent.path);
@@ -61,6 +65,16 @@ export async function reap(
     note(dir);
   }
   return removed;
+}
+
+/** Removes a state directory, its clusters and labs, and whoever is still making one: nobody knows of it any more. */
+async function removeState(state: string): Promise<void> {
+  for (const name of clusterNames(state)) {
+    const maker = readOwner(new ClusterDir(state, name).lockPath);
+    if (maker !== undefined && isAlive(maker)) process.kill(maker.pid, "SIGKILL");
+  }
+  for (const lab of findLabs(state)) await destroyLab(lab.dir);
+  rmSync(state, { recursive: true, force: true });
 }
 
 /** Lets the nodes of a cluster go on that stood still when the process died which was saving them. False when it is gone. */

@@ -1,0 +1,52 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { projectRoot } from "../core/paths.ts";
+import { labMarker } from "../lab/process.ts";
+import { type RunningCommand, start } from "../tools/exec.ts";
+import { ClusterDir } from "./cluster.ts";
+import { reap } from "./reap.ts";
+
+let paths: { state: string; cache: string };
+beforeEach(() => {
+  const dir = mkdtempSync(join(tmpdir(), "reap-"));
+  paths = { state: join(dir, "state"), cache: join(dir, "cache") };
+});
+afterEach(() => rmSync(join(paths.state, ".."), { recursive: true, force: true }));
+
+/** Runs a program that never ends by itself until it has said a line, with the modules of this project at hand. */
+async function speaking(program: string): Promise<RunningCommand> {
+  const said = Promise.withResolvers<string>();
+  const load = `const load = (path) => import("${projectRoot}/harness/" + path);`;
+  const command = start(
+    process.execPath,
+    ["-e", `${load} ${program} console.log("so far"); setInterval(() => {}, 1_000);`],
+    {
+      accept: [137],
+      onLine: (line) => said.resolve(line),
+    },
+  );
+  await Promise.race([said.promise, command.done]);
+  return command;
+}
+
+test("of a killed test goes its state directory, its labs, and whoever is still making a cluster there", async () => {
+  const state = join(paths.state, "..", "a test's own");
+  const cluster = new ClusterDir(state, "one");
+  const intent = JSON.stringify({ kind: "state", path: state });
+  const killed = await speaking(`(await load("run/journal.ts")).declare(${JSON.stringify(paths.state)}, ${intent});`);
+  mkdirSync(cluster.dir, { recursive: true });
+  // What stands for the lab's launcher is a process with the same words.
+  const launcher = ["-c", "kill -STOP $$", "/x/harness/lab/init.sh", labMarker(cluster.labDir)];
+  const lab = start("sh", launcher, { accept: [137] });
+  const maker = await speaking(`(await load("tools/owner.ts")).tryLock(${JSON.stringify(cluster.lockPath)});`);
+  expect(await reap(paths), "while it lives").toEqual([]);
+
+  process.kill(killed.pid, "SIGKILL");
+  await killed.done.catch(() => {}); // it ends by that signal
+  expect(await reap(paths)).toEqual([expect.stringContaining(`the clusters in ${state}`)]);
+  await Promise.allSettled([lab.done, maker.done]); // by themselves they would not end before this test's limit
+  expect(existsSync(state), "its state directory").toBe(false);
+  expect(readdirSync(join(paths.state, "journal")), "the journal").toEqual([]);
+});
