@@ -15,18 +15,20 @@ export interface IdempotenceSeen {
   readonly up: { readonly code: number; readonly said: string; readonly elapsed: Duration };
 }
 
-/** Asks for the same cluster once more, of Terraform and of kpi. */
-export async function seeIdempotence(access: Access, spec: string): Promise<IdempotenceSeen> {
+/** Asks for the same cluster once more, of Terraform and then of kpi, whose time is judged: it waits until `others` are done as well. */
+export async function seeIdempotence(
+  access: Access,
+  spec: string,
+  others: () => Promise<void>,
+): Promise<IdempotenceSeen> {
   const terraform = Terraform.reopen(join(access.cluster.dir, "terraform"));
-  const [plan, domains, up] = await Promise.all([
-    terraform.planAgain(),
-    access.libvirt.domains(),
-    run(join(projectRoot, "kpi"), ["up", spec], {
-      env: { NO_COLOR: "1", KPI_STATE: access.cluster.stateDir },
-      timeout: seconds(100), // before it would replace a cluster that does not answer
-      accept: [0, 1, 2],
-    }),
-  ]);
+  const [plan, domains] = await Promise.all([terraform.planAgain(), access.libvirt.domains()]);
+  await others();
+  const up = await run(join(projectRoot, "kpi"), ["up", spec], {
+    env: { NO_COLOR: "1", KPI_STATE: access.cluster.stateDir },
+    timeout: seconds(100), // before it would replace a cluster that does not answer
+    accept: [0, 1, 2],
+  });
   return {
     changes: plan.changes.map(({ action, address }) => `${action} ${address}`),
     domains: Object.fromEntries(domains.map(({ name, state, reason }) => [name, { state, reason }])),

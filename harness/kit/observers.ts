@@ -127,10 +127,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   },
   idempotent: {
     after: "ready",
-    async observe({ session, spec, others }) {
-      await others();
-      return seeIdempotence(session.access, spec);
-    },
+    observe: ({ session, spec, others }) => seeIdempotence(session.access, spec, others),
   },
 };
 
