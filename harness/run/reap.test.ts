@@ -32,10 +32,18 @@ async function speaking(program: string): Promise<RunningCommand> {
 }
 
 test("of a killed test goes its state directory, its labs, and whoever is still making a cluster there", async () => {
-  const state = join(paths.state, "..", "a test's own");
+  const temporary = join(paths.state, "..", "temporary");
+  const state = join(temporary, "state");
   const cluster = new ClusterDir(state, "one");
-  const intent = JSON.stringify({ kind: "state", path: state });
-  const killed = await speaking(`(await load("run/journal.ts")).declare(${JSON.stringify(paths.state)}, ${intent});`);
+  // Each is in the journal under a random name, so that the state often comes last.
+  const intents = [
+    ...Array.from({ length: 8 }, () => ({ kind: "path", path: temporary })),
+    { kind: "state", path: state },
+  ];
+  const declare = `declare(${JSON.stringify(paths.state)}, intent)`;
+  const killed = await speaking(
+    `const { declare } = await load("run/journal.ts"); for (const intent of ${JSON.stringify(intents)}) ${declare};`,
+  );
   mkdirSync(cluster.dir, { recursive: true });
   // What stands for the lab's launcher is a process with the same words.
   const launcher = ["-c", "kill -STOP $$", "/x/harness/lab/init.sh", labMarker(cluster.labDir)];
@@ -45,8 +53,8 @@ test("of a killed test goes its state directory, its labs, and whoever is still 
 
   process.kill(killed.pid, "SIGKILL");
   await killed.done.catch(() => {}); // it ends by that signal
-  expect(await reap(paths)).toEqual([expect.stringContaining(`the clusters in ${state}`)]);
+  expect(await reap(paths)).toEqual([expect.stringContaining(`the clusters in ${state}`), temporary]);
   await Promise.allSettled([lab.done, maker.done]); // by themselves they would not end before this test's limit
-  expect(existsSync(state), "its state directory").toBe(false);
+  expect(existsSync(temporary), "its directory").toBe(false);
   expect(readdirSync(join(paths.state, "journal")), "the journal").toEqual([]);
 });

@@ -11,7 +11,7 @@ import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir, clusterNames } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { undoFault } from "./fault-table.ts";
-import { forget, orphans } from "./journal.ts";
+import { forget, type JournalEntry, orphans } from "./journal.ts";
 
 /**
  * Removes what killed runs left: clusters that were being made, labs without a cluster, staging and temporary
@@ -26,7 +26,9 @@ export async function reap(
     removed.push(line);
     say(line);
   };
-  for (const entry of orphans(paths.state)) {
+  // A state directory before the path it lies in: who is still making a cluster there is told by its files.
+  const states = (entry: JournalEntry) => Number(entry.intent.kind === "state");
+  for (const entry of orphans(paths.state).sort((a, b) => states(b) - states(a))) {
     const { intent } = entry;
     if (intent.kind === "fault") {
       try {
