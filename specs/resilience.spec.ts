@@ -182,10 +182,10 @@ dnsLost.expects("healed, names resolve", ({ seen, plan }) => expect(seen.answere
 
 const clockJump = cluster.onFork("clock jump", async (fork) => {
   const fault = await fork.faults(worker).setClock(minutes(10));
-  const node = Number(await fork.node(worker).succeed("date +%s")) * 1_000 - Date.now();
+  const node = (await guestClock(fork, worker)).now - Date.now();
   const meanwhile = { k3s: await fork.node(worker).succeed("systemctl is-active k3s-agent"), ...(await ready(fork)) };
   await fault.heal();
-  const healed = Number(await fork.node(worker).succeed("date +%s")) * 1_000 - Date.now();
+  const healed = (await guestClock(fork, worker)).now - Date.now();
   return { node, meanwhile, healed, back: await becomes(fork, worker, true) };
 });
 clockJump.expects("the clock is really wrong, by ten minutes", ({ seen }) =>

@@ -74,11 +74,7 @@ export async function openFork(shared: SharedCluster): Promise<OpenFork> {
     running,
     kube: running.access.kube(),
     network: networkFaults(running.access),
-    node(name) {
-      const found = session.nodes.find((node) => node.name === name);
-      if (found === undefined) throw new Error(`no node ${name}`);
-      return found;
-    },
+    node: (name) => session.node(name),
     faults: (name) => nodeFaults(running.access, name),
     look: (stages) => lookAtFork(running, session, shared.spec, stages),
     [Symbol.asyncDispose]: () => held.disposeAsync(),

@@ -16,13 +16,16 @@ const k3sBinary = readFileSync(join(tools, "k3s-binary.sh"), "utf8");
 /** The ways into a cluster while specs look at it: one connection a node, kept open, and each node probed once a look. */
 export class Session implements AsyncDisposable {
   readonly #connections = new Map<string, Promise<NodeConnection>>();
-  readonly nodes: readonly NodeHandle[];
 
   constructor(
     readonly access: Access,
     readonly plan: Plan,
-  ) {
-    this.nodes = plan.nodes.map((node) => nodeHandle(node, () => this.connect(node)));
+  ) {}
+
+  /** A node, to do something on it. */
+  node(name: string): NodeHandle {
+    const planned = this.access.node(name);
+    return nodeHandle(planned, () => this.connect(planned));
   }
 
   /** The connection to a node; a lost one is made anew. */

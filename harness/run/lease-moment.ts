@@ -38,12 +38,10 @@ export function firstToPause(seen: ReadonlyMap<string, number>, now: number): st
  */
 export function pauseInTurn(): (running: ReadonlyMap<string, number>, now: number) => string | undefined {
   let first: string | undefined;
-  let began = false;
   return (running, now) => {
     first ??= firstToPause(running, now);
-    const due = [...running].find(([node, at]) => (began || node === first) && pauseMoment(at, now - 2 * step) <= now);
-    began ||= due !== undefined;
-    return due?.[0];
+    const began = first !== undefined && !running.has(first);
+    return [...running].find(([node, at]) => (began || node === first) && pauseMoment(at, now - 2 * step) <= now)?.[0];
   };
 }
 

@@ -22,10 +22,7 @@ async function speaking(program: string): Promise<RunningCommand> {
   const command = start(
     process.execPath,
     ["-e", `${load} ${program} console.log("so far"); setInterval(() => {}, 1_000);`],
-    {
-      accept: [137],
-      onLine: (line) => said.resolve(line),
-    },
+    { onLine: (line) => said.resolve(line) },
   );
   await Promise.race([said.promise, command.done]);
   return command;
@@ -47,7 +44,7 @@ test("of a killed test goes its state directory, its labs, and whoever is still 
   mkdirSync(cluster.dir, { recursive: true });
   // What stands for the lab's launcher is a process with the same words.
   const launcher = ["-c", "kill -STOP $$", "/x/harness/lab/init.sh", labMarker(cluster.labDir)];
-  const lab = start("sh", launcher, { accept: [137] });
+  const lab = start("sh", launcher);
   const maker = await speaking(`(await load("tools/owner.ts")).tryLock(${JSON.stringify(cluster.lockPath)});`);
   expect(await reap(paths), "while it lives").toEqual([]);
 
