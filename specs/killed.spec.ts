@@ -33,6 +33,8 @@ test("a paused machine: the claim on domains fails, and names it", async () => {
   const args = ["test", "./specs/idempotence.spec.ts", "-t", "every planned domain"];
   const env = { KPI_STATE: kpi.state, KPI_SUITE: "", NO_COLOR: "1" }; // a suite of its own, also inside of one
   await using fault = await nodeFaults(access, "k3s-worker-02").freeze();
+  // Nobody waits for a node that cannot answer.
+  await expect(access.ssh("k3s-worker-02", { deadline: minutes(1) })).rejects.toThrow("k3s-worker-02 is paused");
   const { code, stderr } = await run(bun, args, { cwd: projectRoot, env, accept: [0, 1], timeout: minutes(3) });
   await fault.heal();
   await access.kube().waitForNodes(

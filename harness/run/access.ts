@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { ticks } from "../core/deadline.ts";
 import { type Duration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { projectRoot } from "../core/paths.ts";
@@ -8,6 +9,7 @@ import { shellQuote } from "../tools/exec.ts";
 import { type Kube, openKube } from "../tools/kube.ts";
 import { rewriteKubeconfig } from "../tools/kubeconfig.ts";
 import { Libvirt } from "../tools/libvirt.ts";
+import { isAlive, readOwner } from "../tools/owner.ts";
 import { renderKnownHosts, renderSshConfig } from "../tools/ssh-config.ts";
 import { connectSsh, type NodeConnection } from "../tools/ssh.ts";
 import { connectThrough } from "../tools/tunnel.ts";
@@ -56,8 +58,39 @@ export class Access {
     return server;
   }
 
-  /** Connects to a node, whose host key is known from the start. */
+  /**
+   * Connects to a node, whose host key is known from the start. Throws a `host` error when that takes long and the node's machine does
+   * not run, unless it is booting.
+   */
   async ssh(name: string, options: SshOptions = {}): Promise<NodeConnection> {
+    const over = new AbortController();
+    const signal = options.signal === undefined ? over.signal : AbortSignal.any([options.signal, over.signal]);
+    const connecting = this.#connect(name, { ...options, signal });
+    if (options.booting === true) return connecting;
+    try {
+      return await Promise.race([connecting, this.#stopped(name, signal)]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  /**
+   * Rejects when a node's machine does not run, though no kpi is at work on the cluster (a checkpoint stops it for seconds); later than a
+   * connection to a running one takes. A libvirt that does not answer proves nothing.
+   */
+  async #stopped(name: string, signal: AbortSignal): Promise<never> {
+    const beats = ticks(seconds(4), signal);
+    await beats.next(); // the first is at once
+    for await (const _ of beats) {
+      const domain = await this.libvirt.domain(name, signal).catch(() => undefined);
+      if (domain === undefined || domain.state === "running") continue;
+      const worker = readOwner(this.cluster.lockPath);
+      if (worker === undefined || !isAlive(worker)) throw new KpiError("host", `${name} is ${domain.state}`);
+    }
+    throw signal.reason;
+  }
+
+  #connect(name: string, options: SshOptions): Promise<NodeConnection> {
     const { lab } = this;
     const node = this.node(name);
     return connectSsh({
