@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { mkdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { minutes } from "./core/duration.ts";
@@ -7,7 +7,7 @@ import { extendExpect } from "./kit/matchers.ts";
 import { readSpecs } from "./kit/spec-nodes.ts";
 import { giveWay } from "./kit/use-cluster.ts";
 import { clusterNames } from "./run/cluster.ts";
-import { declare } from "./run/journal.ts";
+import { type Declared, declare } from "./run/journal.ts";
 import { type CommandResult, type RunningCommand, run, type RunOptions, start } from "./tools/exec.ts";
 
 export { type Judgement, judgeBudget, renderJudgement } from "./core/calibration.ts";
@@ -49,13 +49,19 @@ export interface TestKpi extends AsyncDisposable {
   removeClusters(): Promise<void>;
 }
 
-/** Opens a kpi for a test, of a changed copy of the project where one is given. Disposing removes its clusters first, then its directory. */
+/**
+ * Opens a kpi for a test, of a changed copy of the project where one is given. Its directory is made when it is first called, so a file
+ * whose tests are filtered out leaves nothing. Disposing removes its clusters first, then its directory.
+ */
 export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project = projectRoot } = {}): TestKpi {
-  const dir = mkdtempSync(join(tmpdir(), "kpi-spec-"));
+  const dir = join(tmpdir(), `kpi-spec-${crypto.randomUUID().slice(0, 8)}`);
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
-  mkdirSync(temporary);
-  const intent = declare(kpiPaths().state, { kind: "state", path: state });
+  let intent: Declared | undefined;
+  const make = () => {
+    intent ??= declare(kpiPaths().state, { kind: "state", path: state });
+    mkdirSync(temporary, { recursive: true, mode: 0o700 });
+  };
   const command = join(project, "kpi");
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
@@ -70,10 +76,12 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
     temporary,
     run: (args, options = {}) => kpi.succeed(args, { accept: any, ...options }),
     async succeed(args, options = {}) {
+      make();
       await giveWay();
       return run(command, args, withPaths(options));
     },
     async start(args, options = {}) {
+      make();
       await giveWay();
       return start(command, args, withPaths({ accept: any, ...options }));
     },
@@ -81,6 +89,7 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
       for (const name of clusterNames(state)) await kpi.run(["down", name]);
     },
     async [Symbol.asyncDispose]() {
+      if (intent === undefined) return;
       await kpi.removeClusters();
       await kpi.run(["reap"]);
       rmSync(dir, { recursive: true, force: true });
