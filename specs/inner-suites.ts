@@ -36,3 +36,15 @@ cluster.expects("image", "the disk is a clone of the image", ({ seen }) => {
 for (const stage of ["network", "install", "ready", "networking"])
   cluster.expects(stage, "never judged at " + stage, () => expect.unreachable());
 `;
+
+/** A scenario that never ends, and says when it has its fork. */
+export const holdingFork = `
+import { expect, useCluster } from ${kit};
+
+const cluster = useCluster("specs/lab.yaml");
+const held = cluster.onFork("a fork", () => {
+  console.log("the fork is held");
+  return Promise.withResolvers().promise;
+});
+held.expects("never judged", () => expect.unreachable());
+`;

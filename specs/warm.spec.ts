@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { coldRun, minutes, openCheckpoint, projectRoot, readRecord, run, testKpi } from "../harness/kit.ts";
+import { holdingFork } from "./inner-suites.ts";
 import { leaksOf } from "./leaks.ts";
 
 // Forks of the cluster of specs/lab.yaml. KPI_WARM_ROUNDS says how often it is measured, KPI_WARM_SOAK how many more are made.
@@ -242,6 +243,18 @@ test("up --warm of the unchanged spec goes on from the checkpoint, and a second 
   await expectReady("kpi", 0);
   expect((await kpi.succeed(["up", "lab"])).stdout).toContain("is running and unchanged");
   await down("kpi");
+  expect(leaksOf(kpi)).toEqual([]);
+});
+
+test("Ctrl-C of a suite that holds a fork ends it with 130, and nothing is left", async () => {
+  const file = join(dir, "holding.spec.ts");
+  writeFileSync(file, holdingFork);
+  const suite = await kpi.start(["test", file], {
+    env: { KPI_SUITE: "" }, // a suite of its own, also inside of one
+    onLine: (line) => void (line === "the fork is held" && process.kill(suite.pid, "SIGINT")),
+  });
+  const { code, stdout } = await suite.done;
+  expect(code, stdout).toBe(130);
   expect(leaksOf(kpi)).toEqual([]);
 });
 

@@ -5,6 +5,7 @@ import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { clusterNames } from "./cluster.ts";
 import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
+import { reap } from "./reap.ts";
 import { coldVariable, longVariable, openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
 import { writeSuiteResults } from "./suite-results.ts";
 
@@ -115,8 +116,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         options.say(line);
       },
     });
-    // Whatever comes of it, an interrupt too.
-    const { code, elapsed } = part.shared === true ? await ran.finally(() => removeNew(there, options)) : await ran;
+    const { code, elapsed } = await ran.finally(() => tidy(part, there, options)); // whatever comes of it, an interrupt too
     const tally = part.single === true ? single(code) : readTally(lines, code);
     sum = add(sum, tally);
     tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
@@ -126,8 +126,10 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
   return sum;
 }
 
-/** Removes the clusters that were not there before. */
-async function removeNew(there: readonly string[], { paths, say }: SuiteOptions): Promise<void> {
+/** What a part that was stopped has left goes, its forks for instance, and after a part with shared clusters those that were not there before. */
+async function tidy({ shared }: Part, there: readonly string[], { paths, say }: SuiteOptions): Promise<void> {
+  await reap(paths, (line) => say(`── removed ${line}`));
+  if (shared !== true) return;
   for (const name of clusterNames(paths.state).filter((each) => !there.includes(each))) {
     say(`── removing cluster ${name}`);
     await run(join(projectRoot, "kpi"), ["down", name], { onLine: say });
