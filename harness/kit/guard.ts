@@ -58,6 +58,19 @@ export function changes(before: Fingerprint, after: Fingerprint): string[] {
   });
 }
 
+/**
+ * Without what a machine that was started again, or a unit that was, has another of: whoever goes on with a cluster that was broken and
+ * healed finds the same units running, the same accounts, configuration, addresses, nodes, namespaces and pods. Pure.
+ */
+export function lasting(fingerprint: Fingerprint): Fingerprint {
+  return Object.fromEntries(
+    Object.entries(fingerprint).flatMap(([about, text]) => {
+      if (about.endsWith(": boot")) return [];
+      return [[about, about.endsWith(": units") ? text.replaceAll(/:\d+/g, "") : text] as const];
+    }),
+  );
+}
+
 /** The words of one text that the other lacks: of a long line only what differs is shown. */
 function without(text: string, other: string): string {
   const known = new Set(other.split(/\s+/));

@@ -3,14 +3,16 @@ import type { Kube } from "../tools/kube.ts";
 import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
 import { networkFaults, type NetworkFaults } from "../run/network-fault.ts";
 import { type Checkpoint, fittingCheckpoint, openCluster, type RunningCluster } from "../run/running.ts";
+import { whyUnhealthy } from "../run/watch.ts";
 import { kpiPaths } from "../core/paths.ts";
+import { changes, type Fingerprint, lasting, takeFingerprint } from "./guard.ts";
 import { lookAtFork } from "./fork-look.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
 import { Session } from "./session.ts";
 import type { SharedCluster } from "./shared-cluster.ts";
 
-/** What a destructive scenario works with: a cluster of its own, forked from the shared one, that goes when it is over. */
+/** What a destructive scenario works with: a cluster of its own, forked from the shared one. */
 export interface ForkedCluster {
   readonly kube: Kube;
   readonly network: NetworkFaults;
@@ -22,21 +24,41 @@ export interface ForkedCluster {
 }
 
 /** One that somebody holds. Disposing removes it. */
-export type OpenFork = ForkedCluster & AsyncDisposable;
+export interface OpenFork extends ForkedCluster, AsyncDisposable {
+  /** How it is now. */
+  fingerprint(): Promise<Fingerprint>;
+}
 
 /** How many forks run at once: each is a whole cluster, and most of a scenario is waiting for Kubernetes' own patience. */
 const sideBySide = 2;
 let active = 0;
-const queue: (() => void)[] = [];
 
-async function turn(): Promise<Disposable> {
-  if (active >= sideBySide) await new Promise<void>((resolve) => queue.push(resolve));
+/** A fork, and how it was when it was new. */
+interface Used {
+  readonly fork: OpenFork;
+  readonly was: Fingerprint;
+}
+
+/** Whoever waits for a turn. Begins with the fork that is handed on, or with none. */
+interface Waiting {
+  /** Whose forks it can go on with. */
+  readonly from: SharedCluster | undefined;
+  begin(handed: Used | undefined): void;
+}
+const queue: Waiting[] = [];
+const nextOf = (shared: SharedCluster) => queue.find(({ from }) => from === shared);
+
+/** Waits for a turn, which goes on until it is ended or handed on with a fork. Gives the fork that it was handed on with. */
+async function turn(from?: SharedCluster): Promise<Used | undefined> {
+  if (active >= sideBySide) return new Promise((begin) => queue.push({ from, begin }));
   active += 1;
-  const end = () => {
-    active -= 1;
-    queue.shift()?.();
-  };
-  return { [Symbol.dispose]: end };
+  return undefined;
+}
+
+function endTurn(): void {
+  const next = queue.shift();
+  if (next === undefined) active -= 1;
+  else next.begin(undefined);
 }
 
 const checkpoints = new Map<SharedCluster, Promise<Checkpoint>>();
@@ -65,8 +87,14 @@ export function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
 /** A fork of the shared cluster that goes when it is disposed of. */
 export async function openFork(shared: SharedCluster): Promise<OpenFork> {
   const checkpoint = await checkpointOf(shared);
+  await turn();
+  return makeFork(shared, checkpoint);
+}
+
+/** Makes a fork in a turn, which ends with it. */
+async function makeFork(shared: SharedCluster, checkpoint: Checkpoint): Promise<OpenFork> {
   await using stack = new AsyncDisposableStack();
-  stack.use(await turn());
+  stack.defer(endTurn);
   const running = stack.use(await checkpoint.fork());
   const session = stack.use(new Session(running.access, running.plan));
   const held = stack.move();
@@ -77,12 +105,35 @@ export async function openFork(shared: SharedCluster): Promise<OpenFork> {
     node: (name) => session.node(name),
     faults: (name) => nodeFaults(running.access, name),
     look: (stages) => lookAtFork(running, session, shared.spec, stages),
+    fingerprint: () => takeFingerprint(session),
     [Symbol.asyncDispose]: () => held.disposeAsync(),
   };
 }
 
-/** Forks the shared cluster, lets the scenario do its worst, and removes the fork, whatever came of it. */
+/**
+ * Lets the scenario do its worst on a fork of the shared cluster, and removes the fork, whatever came of it. Only one that the scenario
+ * has healed, so that it is well and as it was, is handed on to the next that waits: two emulated cores take longer to
+ * restore a fork and to get it warm than most scenarios take.
+ */
 export async function onFork<T>(shared: SharedCluster, scenario: (cluster: ForkedCluster) => Promise<T>): Promise<T> {
-  await using fork = await openFork(shared);
-  return await scenario(fork);
+  const checkpoint = await checkpointOf(shared);
+  const handed = await turn(shared);
+  await using stack = new AsyncDisposableStack();
+  const fork = stack.use(handed?.fork ?? (await makeFork(shared, checkpoint)));
+  const was = handed?.was ?? (nextOf(shared) === undefined ? undefined : await fork.fingerprint());
+  const found = await scenario(fork);
+  if (was === undefined || nextOf(shared) === undefined || !(await isHealed(fork, was))) return found;
+  const next = nextOf(shared);
+  if (next === undefined) return found;
+  queue.splice(queue.indexOf(next), 1);
+  stack.move();
+  next.begin({ fork, was });
+  return found;
+}
+
+/** Whether all nodes are Ready and nothing but the age of machines and processes differs. One that cannot be asked is not. */
+async function isHealed(fork: OpenFork, was: Fingerprint): Promise<boolean> {
+  if ((await whyUnhealthy(fork.running.access)) !== undefined) return false;
+  const is = await fork.fingerprint().catch(() => undefined);
+  return is !== undefined && changes(lasting(was), lasting(is)).length === 0;
 }

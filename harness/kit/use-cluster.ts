@@ -21,8 +21,9 @@ export interface SpecCluster {
   /** One claim a node; the node's name ends the title. */
   eachNode<At extends NodeStage>(stage: At, title: string, claim: NodeClaim<At>): void;
   /**
-   * Something destructive, once, on a fork of the cluster that goes when it is over. What it returns is what its claims judge:
-   * plain data, so that their teeth can be shown. Nothing is forked unless one of its claims runs.
+   * Something destructive, once, on a fork of the cluster that nobody else uses meanwhile. What it returns is what its claims judge:
+   * plain data, so that their teeth can be shown. Nothing is forked unless one of its claims runs. A fork that was healed, and is as it
+   * was, goes on to the next scenario that waits; any other goes when its scenario is over.
    */
   onFork<T>(name: string, scenario: (cluster: ForkedCluster) => Promise<T>): Scenario<T>;
   /** A fork to break; only inside a test. It goes when it is disposed of. */
