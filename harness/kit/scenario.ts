@@ -24,18 +24,20 @@ export interface ForkedCluster {
 }
 
 /** One that somebody holds. Disposing removes it. */
-export interface OpenFork extends ForkedCluster, AsyncDisposable {
-  /** How it is now. */
-  fingerprint(): Promise<Fingerprint>;
-}
+export type OpenFork = ForkedCluster & AsyncDisposable;
 
 /** How many forks run at once: each is a whole cluster, and most of a scenario is waiting for Kubernetes' own patience. */
 const sideBySide = 2;
 let active = 0;
 
-/** A fork, and how it was when it was new. */
+/** A fork that runs in a turn. Disposing removes it and ends the turn. */
+interface Held extends AsyncDisposable {
+  readonly running: RunningCluster;
+}
+
+/** One that is handed on, and how it was when it was new. */
 interface Used {
-  readonly fork: OpenFork;
+  readonly held: Held;
   readonly was: Fingerprint;
 }
 
@@ -88,16 +90,24 @@ export function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
 export async function openFork(shared: SharedCluster): Promise<OpenFork> {
   const checkpoint = await checkpointOf(shared);
   await turn();
-  return makeFork(shared, checkpoint);
+  await using stack = new AsyncDisposableStack();
+  const cluster = stack.use(enter(stack.use(await hold(checkpoint)), shared));
+  const held = stack.move();
+  return { ...cluster, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
 /** Makes a fork in a turn, which ends with it. */
-async function makeFork(shared: SharedCluster, checkpoint: Checkpoint): Promise<OpenFork> {
+async function hold(checkpoint: Checkpoint): Promise<Held> {
   await using stack = new AsyncDisposableStack();
   stack.defer(endTurn);
   const running = stack.use(await checkpoint.fork());
-  const session = stack.use(new Session(running.access, running.plan));
   const held = stack.move();
+  return { running, [Symbol.asyncDispose]: () => held.disposeAsync() };
+}
+
+/** The ways into a fork. Disposing ends their connections: a machine that lost its power never tells that it has forgotten them. */
+function enter({ running }: Held, shared: SharedCluster): OpenFork {
+  const session = new Session(running.access, running.plan);
   return {
     running,
     kube: running.access.kube(),
@@ -105,8 +115,7 @@ async function makeFork(shared: SharedCluster, checkpoint: Checkpoint): Promise<
     node: (name) => session.node(name),
     faults: (name) => nodeFaults(running.access, name),
     look: (stages) => lookAtFork(running, session, shared.spec, stages),
-    fingerprint: () => takeFingerprint(session),
-    [Symbol.asyncDispose]: () => held.disposeAsync(),
+    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };
 }
 
@@ -119,21 +128,29 @@ export async function onFork<T>(shared: SharedCluster, scenario: (cluster: Forke
   const checkpoint = await checkpointOf(shared);
   const handed = await turn(shared);
   await using stack = new AsyncDisposableStack();
-  const fork = stack.use(handed?.fork ?? (await makeFork(shared, checkpoint)));
-  const was = handed?.was ?? (nextOf(shared) === undefined ? undefined : await fork.fingerprint());
-  const found = await scenario(fork);
-  if (was === undefined || nextOf(shared) === undefined || !(await isHealed(fork, was))) return found;
+  const held = stack.use(handed?.held ?? (await hold(checkpoint)));
+  const was = handed?.was ?? (nextOf(shared) === undefined ? undefined : await fingerprintOf(held));
+  const found = await (async () => {
+    await using cluster = enter(held, shared);
+    return await scenario(cluster);
+  })();
+  if (was === undefined || nextOf(shared) === undefined || !(await isHealed(held, was))) return found;
   const next = nextOf(shared);
   if (next === undefined) return found;
   queue.splice(queue.indexOf(next), 1);
   stack.move();
-  next.begin({ fork, was });
+  next.begin({ held, was });
   return found;
 }
 
 /** Whether all nodes are Ready and nothing but the age of machines and processes differs. One that cannot be asked is not. */
-async function isHealed(fork: OpenFork, was: Fingerprint): Promise<boolean> {
-  if ((await whyUnhealthy(fork.running.access)) !== undefined) return false;
-  const is = await fork.fingerprint().catch(() => undefined);
+async function isHealed(held: Held, was: Fingerprint): Promise<boolean> {
+  if ((await whyUnhealthy(held.running.access)) !== undefined) return false;
+  const is = await fingerprintOf(held).catch(() => undefined);
   return is !== undefined && changes(lasting(was), lasting(is)).length === 0;
+}
+
+async function fingerprintOf({ running }: Held): Promise<Fingerprint> {
+  await using session = new Session(running.access, running.plan);
+  return await takeFingerprint(session);
 }
