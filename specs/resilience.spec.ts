@@ -135,8 +135,13 @@ reboot.expects("all nodes are Ready afterwards", ({ seen }) =>
 );
 
 const fullDisk = cluster.onFork("full disk", async (fork) => {
+  // Somebody writes all the while: a kubelet whose disk is full deletes images within seconds, and then there is room again.
+  const writing = fork
+    .node(worker)
+    .fail("while head -c 65536 /dev/zero >> /var/tmp/room; do sleep 0.2; done; exit 1", { timeout: minutes(5) });
+  writing.catch(() => {}); // told when it is waited for
   const fault = await fork.faults(worker).fillDisk();
-  const written = await fork.node(worker).fail("head -c 1048576 /dev/zero > /var/tmp/room");
+  const written = await writing;
   const meanwhile = { ssh: await fork.node(worker).succeed("echo in"), others: await ready(fork) };
   await fault.heal();
   const room = await fork
