@@ -58,9 +58,13 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
   let intent: Declared | undefined;
-  const make = () => {
-    intent ??= declare(kpiPaths().state, { kind: "state", path: state });
-    mkdirSync(temporary, { recursive: true, mode: 0o700 });
+  /** Before each call; its directory is made before the first. */
+  const prepare = async () => {
+    if (intent === undefined) {
+      intent = declare(kpiPaths().state, { kind: "state", path: state });
+      mkdirSync(temporary, { recursive: true, mode: 0o700 });
+    }
+    await giveWay();
   };
   const command = join(project, "kpi");
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
@@ -76,13 +80,11 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
     temporary,
     run: (args, options = {}) => kpi.succeed(args, { accept: any, ...options }),
     async succeed(args, options = {}) {
-      make();
-      await giveWay();
+      await prepare();
       return run(command, args, withPaths(options));
     },
     async start(args, options = {}) {
-      make();
-      await giveWay();
+      await prepare();
       return start(command, args, withPaths({ accept: any, ...options }));
     },
     async removeClusters() {

@@ -126,17 +126,17 @@ test.concurrent("claims of a run that fails are judged as far as it came, and bl
   writeFileSync(file, everyStage(spec));
   const suite = await kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
   const suites = join(kpi.state, "suites");
-  await until("the first claim is judged", minutes(15), () => {
+  const record = await until("the first claim is judged", minutes(15), () => {
     const [name = ""] = existsSync(suites) ? readdirSync(suites) : [];
     const noted = join(suites, name, "claims.ndjson");
-    if (!existsSync(noted) || !readFileSync(noted, "utf8").includes('"passed"')) notYet("nothing is noted");
+    if (!existsSync(noted) || !readFileSync(noted, "utf8").includes('"passed"')) return notYet("nothing is noted");
+    return join(suites, name);
   });
   await (await openAccess(new ClusterDir(kpi.state, "gate"))).access.libvirt.powerOff("k3s-cp-01");
   const { code, stdout } = await suite.done;
   expect(code).toBe(1);
   expect(stdout.trim().split("\n").at(-1)).toBe("1 passed, 4 failed");
-  const [name = ""] = readdirSync(suites);
-  const { totals, claims } = JSON.parse(readFileSync(join(suites, name, "results.json"), "utf8"));
+  const { totals, claims } = JSON.parse(readFileSync(join(record, "results.json"), "utf8"));
   expect(totals).toEqual({ passed: 1, failed: 0, blocked: 4, skipped: 0 });
   for (const { title, why, error } of claims.slice(1)) {
     expect(title).toStartWith("never judged at ");

@@ -135,7 +135,7 @@ reboot.expects("all nodes are Ready afterwards", ({ seen }) =>
 );
 
 const fullDisk = cluster.onFork("full disk", async (fork) => {
-  // Somebody writes all the while: a kubelet whose disk is full deletes images within seconds, and then there is room again.
+  // Somebody writes all the while: a login afterwards takes seconds, in which others (a kubelet, by deleting images) may make room again.
   const writing = fork
     .node(worker)
     .fail("while head -c 65536 /dev/zero >> /var/tmp/room; do sleep 0.2; done; exit 1", { timeout: minutes(5) });

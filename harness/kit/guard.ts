@@ -64,10 +64,9 @@ export function changes(before: Fingerprint, after: Fingerprint): string[] {
  */
 export function lasting(fingerprint: Fingerprint): Fingerprint {
   return Object.fromEntries(
-    Object.entries(fingerprint).flatMap(([about, text]) => {
-      if (about.endsWith(": boot")) return [];
-      return [[about, about.endsWith(": units") ? text.replaceAll(/:\d+/g, "") : text] as const];
-    }),
+    Object.entries(fingerprint)
+      .filter(([about]) => !about.endsWith(": boot"))
+      .map(([about, text]) => [about, about.endsWith(": units") ? text.replaceAll(/:\d+/g, "") : text]),
   );
 }
 

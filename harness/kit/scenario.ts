@@ -35,7 +35,7 @@ interface Held extends AsyncDisposable {
   readonly running: RunningCluster;
 }
 
-/** One that is handed on, and how it was when it was new. */
+/** One that is handed on, and what must last of how it was when it was new. */
 interface Used {
   readonly held: Held;
   readonly was: Fingerprint;
@@ -48,13 +48,19 @@ interface Waiting {
   begin(handed: Used | undefined): void;
 }
 const queue: Waiting[] = [];
-const nextOf = (shared: SharedCluster) => queue.find(({ from }) => from === shared);
+const isAwaited = (shared: SharedCluster) => queue.some(({ from }) => from === shared);
 
 /** Waits for a turn, which goes on until it is ended or handed on with a fork. Gives the fork that it was handed on with. */
 async function turn(from?: SharedCluster): Promise<Used | undefined> {
   if (active >= sideBySide) return new Promise((begin) => queue.push({ from, begin }));
   active += 1;
   return undefined;
+}
+
+/** Takes who goes on with a fork of this cluster out of the queue. */
+function nextFor(shared: SharedCluster): Waiting | undefined {
+  const at = queue.findIndex(({ from }) => from === shared);
+  return at < 0 ? undefined : queue.splice(at, 1)[0];
 }
 
 function endTurn(): void {
@@ -106,7 +112,7 @@ async function hold(checkpoint: Checkpoint): Promise<Held> {
 }
 
 /** The ways into a fork. Disposing ends their connections: a machine that lost its power never tells that it has forgotten them. */
-function enter({ running }: Held, shared: SharedCluster): OpenFork {
+function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncDisposable {
   const session = new Session(running.access, running.plan);
   return {
     running,
@@ -129,28 +135,33 @@ export async function onFork<T>(shared: SharedCluster, scenario: (cluster: Forke
   const handed = await turn(shared);
   await using stack = new AsyncDisposableStack();
   const held = stack.use(handed?.held ?? (await hold(checkpoint)));
-  const was = handed?.was ?? (nextOf(shared) === undefined ? undefined : await fingerprintOf(held));
-  const found = await (async () => {
-    await using cluster = enter(held, shared);
-    return await scenario(cluster);
-  })();
-  if (was === undefined || nextOf(shared) === undefined || !(await isHealed(held, was))) return found;
-  const next = nextOf(shared);
+  const was = handed?.was ?? (isAwaited(shared) ? await lastingOf(held) : undefined);
+  const found = await attempt(held, shared, scenario);
+  if (was === undefined || !isAwaited(shared) || !(await isHealed(held, was))) return found;
+  const next = nextFor(shared);
   if (next === undefined) return found;
-  queue.splice(queue.indexOf(next), 1);
   stack.move();
   next.begin({ held, was });
   return found;
 }
 
+async function attempt<T>(
+  held: Held,
+  shared: SharedCluster,
+  scenario: (cluster: ForkedCluster) => Promise<T>,
+): Promise<T> {
+  await using cluster = enter(held, shared);
+  return await scenario(cluster);
+}
+
 /** Whether all nodes are Ready and nothing but the age of machines and processes differs. One that cannot be asked is not. */
 async function isHealed(held: Held, was: Fingerprint): Promise<boolean> {
   if ((await whyUnhealthy(held.running.access)) !== undefined) return false;
-  const is = await fingerprintOf(held).catch(() => undefined);
-  return is !== undefined && changes(lasting(was), lasting(is)).length === 0;
+  const is = await lastingOf(held).catch(() => undefined);
+  return is !== undefined && changes(was, is).length === 0;
 }
 
-async function fingerprintOf({ running }: Held): Promise<Fingerprint> {
+async function lastingOf({ running }: Held): Promise<Fingerprint> {
   await using session = new Session(running.access, running.plan);
-  return await takeFingerprint(session);
+  return lasting(await takeFingerprint(session));
 }
