@@ -14,7 +14,7 @@ import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable } from "../run/suite-record.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
-import { readOwner, isAlive } from "../tools/owner.ts";
+import { liveOwner } from "../tools/owner.ts";
 
 /** A stage that did not pass: why its claims cannot be judged. */
 export class Blocked extends KpiError {
@@ -78,9 +78,8 @@ async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
 /** Waits until no other kpi is changing the cluster. */
 async function othersDone(cluster: ClusterDir): Promise<void> {
   await until(`another kpi has cluster ${cluster.name}`, minutes(30), () => {
-    const owner = readOwner(cluster.lockPath);
-    if (owner !== undefined && owner.pid !== process.pid && isAlive(owner))
-      notYet(`process ${owner.pid}: kpi ${owner.command}`);
+    const owner = liveOwner(cluster.lockPath);
+    if (owner !== undefined && owner.pid !== process.pid) notYet(`process ${owner.pid}: kpi ${owner.command}`);
   });
 }
 

@@ -9,7 +9,7 @@ import { shellQuote } from "../tools/exec.ts";
 import { type Kube, openKube } from "../tools/kube.ts";
 import { rewriteKubeconfig } from "../tools/kubeconfig.ts";
 import { Libvirt } from "../tools/libvirt.ts";
-import { isAlive, readOwner } from "../tools/owner.ts";
+import { liveOwner } from "../tools/owner.ts";
 import { renderKnownHosts, renderSshConfig } from "../tools/ssh-config.ts";
 import { connectSsh, type NodeConnection } from "../tools/ssh.ts";
 import { connectThrough } from "../tools/tunnel.ts";
@@ -84,8 +84,7 @@ export class Access {
     for await (const _ of beats) {
       const domain = await this.libvirt.domain(name, signal).catch(() => undefined);
       if (domain === undefined || domain.state === "running") continue;
-      const worker = readOwner(this.cluster.lockPath);
-      if (worker === undefined || !isAlive(worker)) throw new KpiError("host", `${name} is ${domain.state}`);
+      if (liveOwner(this.cluster.lockPath) === undefined) throw new KpiError("host", `${name} is ${domain.state}`);
     }
     throw signal.reason;
   }

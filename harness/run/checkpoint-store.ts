@@ -5,7 +5,7 @@ import { parseSize } from "../core/size.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
-import { isAlive, type Owner, readOwner, thisOwner } from "../tools/owner.ts";
+import { isAlive, liveOwner, type Owner, thisOwner } from "../tools/owner.ts";
 import { writeWhole } from "./cluster.ts";
 import type { CheckpointInputs } from "./checkpoint-key.ts";
 
@@ -119,10 +119,9 @@ export function refer(dir: string, lab: string, owner: Owner = thisOwner()): str
 
 /** The labs that use a checkpoint and live. */
 export function users(dir: string): string[] {
-  return list(join(dir, "refs")).flatMap((name) => {
-    const owner = readOwner(join(dir, "refs", name));
-    return owner !== undefined && isAlive(owner) ? [name.replace(/-\d+-\d+\.json$/, "")] : [];
-  });
+  return list(join(dir, "refs"))
+    .filter((name) => liveOwner(join(dir, "refs", name)) !== undefined)
+    .map((name) => name.replace(/-\d+-\d+\.json$/, ""));
 }
 
 /** What eviction looks at. */
@@ -188,7 +187,7 @@ export function stagingDir(cache: string): string {
 export function staleCheckpoints(cache: string): string[] {
   return list(checkpointsDir(cache)).flatMap((name) => {
     const [, pid, start] = /^\.(?:staging|gone)-(\d+)-(\d+)-/.exec(name) ?? [];
-    const dead = pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start), command: "" });
+    const dead = pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start) });
     return dead ? [join(checkpointsDir(cache), name)] : [];
   });
 }

@@ -57,7 +57,7 @@ export function orphans(state: string): JournalEntry[] {
     if (entry !== undefined) return isAlive(entry.owner) ? [] : [entry];
     const pid = Number(name.split("-")[0]);
     const start = Number(name.split("-")[1]);
-    if (!isAlive({ pid, start, command: "" })) rmSync(path, { force: true });
+    if (!isAlive({ pid, start })) rmSync(path, { force: true });
     return [];
   });
 }

@@ -4,7 +4,7 @@ import { renderError } from "../core/errors.ts";
 import { destroyLab, findLabs } from "../lab/lab.ts";
 import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
-import { isAlive, readOwner } from "../tools/owner.ts";
+import { liveOwner } from "../tools/owner.ts";
 import { Machines } from "../tools/libvirt-machine.ts";
 import { openAccess } from "./access.ts";
 import { staleCheckpoints } from "./checkpoint-store.ts";
@@ -72,8 +72,8 @@ export async function reap(
 /** Removes a state directory, its clusters and labs, and whoever is still making one: nobody knows of it any more. */
 async function removeState(state: string): Promise<void> {
   for (const name of clusterNames(state)) {
-    const maker = readOwner(new ClusterDir(state, name).lockPath);
-    if (maker !== undefined && isAlive(maker)) process.kill(maker.pid, "SIGKILL");
+    const maker = liveOwner(new ClusterDir(state, name).lockPath);
+    if (maker !== undefined) process.kill(maker.pid, "SIGKILL");
   }
   for (const lab of findLabs(state)) await destroyLab(lab.dir);
   rmSync(state, { recursive: true, force: true });

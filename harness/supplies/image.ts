@@ -113,7 +113,7 @@ export function staleImages(cache: string, name?: string): string[] {
     list(join(imagesDir(cache), each))
       .filter((entry) => {
         const [, pid, start] = /^\.staging-(\d+)-(\d+)$/.exec(entry) ?? [];
-        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start), command: "" });
+        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start) });
       })
       .map((entry) => join(imagesDir(cache), each, entry)),
   );

@@ -129,7 +129,7 @@ export function staleStaging(cache: string, name?: string): string[] {
     list(supplyDir(cache, each))
       .filter((entry) => {
         const [, pid, start] = /^\.staging-(\d+)-(\d+)-/.exec(entry) ?? [];
-        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start), command: "" });
+        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start) });
       })
       .map((entry) => join(supplyDir(cache, each), entry)),
   );

@@ -26,7 +26,7 @@ export function thisOwner(): Owner {
 }
 
 /** Whether the owner still runs: same pid and same start. */
-export function isAlive(owner: Owner): boolean {
+export function isAlive(owner: Pick<Owner, "pid" | "start">): boolean {
   return processStart(owner.pid) === owner.start;
 }
 
@@ -50,8 +50,8 @@ export function tryLock(path: string): FileLock | { readonly heldBy: Owner } {
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       }
-      const heldBy = readOwner(path);
-      if (heldBy !== undefined && isAlive(heldBy)) return { heldBy };
+      const heldBy = liveOwner(path);
+      if (heldBy !== undefined) return { heldBy };
       setAside(path, `${mine}.stale`);
     }
   } finally {
@@ -67,8 +67,7 @@ function setAside(path: string, aside: string): void {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
     throw error;
   }
-  const owner = readOwner(aside);
-  if (owner !== undefined && isAlive(owner)) linkSync(aside, path);
+  if (liveOwner(aside) !== undefined) linkSync(aside, path);
   rmSync(aside, { force: true });
 }
 
@@ -81,4 +80,10 @@ export function readOwner(path: string): Owner | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** The owner that a lock or journal file names, if it still runs: who is at work there. */
+export function liveOwner(path: string): Owner | undefined {
+  const owner = readOwner(path);
+  return owner !== undefined && isAlive(owner) ? owner : undefined;
 }
