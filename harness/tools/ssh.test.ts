@@ -132,6 +132,24 @@ test("a machine that ends the connection is lost, even where the tunnel to it st
   tunnel.close();
 });
 
+test("a connection closes although the machine at its end has lost its power", async () => {
+  const ends: Socket[] = [];
+  const tunnel = createServer({ allowHalfOpen: true }, (near) => {
+    const far = connect({ host: "127.0.0.1", port });
+    near.pipe(far, { end: false }).pipe(near, { end: false });
+    ends.push(
+      near.on("error", () => {}),
+      far.on("error", () => {}),
+    );
+  }).listen(0, "127.0.0.1");
+  const address = tunnel.address() as { readonly port: number };
+  const open = async () => connect({ host: "127.0.0.1", port: address.port, allowHalfOpen: true });
+  const node = await connectSsh({ ...access(), open });
+  await node.close();
+  for (const end of ends) end.destroy();
+  tunnel.close();
+});
+
 test("another host key is refused before anything is sent", async () => {
   const other = generateSshKey("other");
   const error = await failure(connectSsh({ ...access(), hostKey: parsePublicKey(other.publicKey).base64 }));

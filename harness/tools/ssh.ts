@@ -95,7 +95,7 @@ async function attempt(options: ConnectOptions, where: string, signal: AbortSign
       hostVerifier: (key) => (seenKey = key.toString("base64")) === expected.base64,
     });
     await orAborted(signal, ready);
-    return new Connection(client, where, closed);
+    return new Connection(client, socket, where, closed);
   } catch (error) {
     client.destroy();
     socket.destroy();
@@ -142,6 +142,7 @@ async function openSocket(options: ConnectOptions, signal: AbortSignal): Promise
 class Connection implements NodeConnection {
   constructor(
     private readonly client: Client,
+    private readonly socket: Socket,
     private readonly where: string,
     readonly closed: Promise<void>,
   ) {}
@@ -191,7 +192,7 @@ class Connection implements NodeConnection {
 
   async close(): Promise<void> {
     this.client.end();
-    this.client.destroy();
+    this.socket.destroySoon(); // ssh2 would wait for the other side to end as well, and a machine without power never does
     await this.closed;
   }
 
