@@ -35,7 +35,8 @@ const guestClock = async ({ node }: ForkedCluster, name: string) => {
 };
 
 const workerCut = cluster.onFork("worker power cut", async (fork) => {
-  const before = await identity(fork, worker);
+  const node = fork.node(worker);
+  const before = { boot: await node.bootId(), ...(await identity(fork, worker)) };
   const fault = await fork.faults(worker).powerCut();
   const noticed = await becomes(fork, worker, false);
   const meanwhile = await ready(fork);
@@ -44,11 +45,12 @@ const workerCut = cluster.onFork("worker power cut", async (fork) => {
     noticed,
     meanwhile,
     before,
-    after: await identity(fork, worker),
+    after: { boot: await node.bootId(), ...(await identity(fork, worker)) },
     healed: await ready(fork),
-    failed: await fork.node(worker).succeed("systemctl list-units --failed --plain --no-legend"),
+    failed: await node.succeed("systemctl list-units --failed --plain --no-legend"),
   };
 });
+workerCut.expects("it really was without power", ({ seen }) => expect(seen.after.boot).not.toBe(seen.before.boot));
 workerCut.expects("the control plane notices within two minutes", ({ seen }) =>
   expect(seen.noticed).toBeWithin(minutes(2)),
 );
@@ -56,7 +58,7 @@ workerCut.expects("the other nodes stay Ready", ({ seen }) =>
   expect(seen.meanwhile).toEqual({ [server]: true, [worker]: false, [other]: true }),
 );
 workerCut.expects("powered again, it is the same node, and Ready by itself", ({ seen }) => {
-  expect(seen.after).toEqual(seen.before);
+  expect({ ...seen.after, boot: "" }).toEqual({ ...seen.before, boot: "" });
   expect(seen.after.address, "address").toBe(seen.after.planned);
   expect(seen.healed, "Ready").toEqual({ [server]: true, [worker]: true, [other]: true });
 });

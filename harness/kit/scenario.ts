@@ -119,7 +119,15 @@ function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncD
     kube: running.access.kube(),
     network: networkFaults(running.access),
     node: (name) => session.node(name),
-    faults: (name) => nodeFaults(running.access, name),
+    faults: (name) => {
+      const faults = nodeFaults(running.access, name);
+      const powerCut = async (signal?: AbortSignal) => {
+        const fault = await faults.powerCut(signal);
+        await session.drop(name);
+        return fault;
+      };
+      return { ...faults, powerCut };
+    },
     look: (stages) => lookAtFork(running, session, shared.spec, stages),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };

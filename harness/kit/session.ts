@@ -40,6 +40,12 @@ export class Session implements AsyncDisposable {
     return opening;
   }
 
+  /** Ends the connection to a node whose machine has forgotten it: one that lost its power says nothing of that. */
+  async drop(name: string): Promise<void> {
+    const connection = await this.#connections.get(name)?.catch(() => undefined);
+    await connection?.close();
+  }
+
   /** Everything that claims ask about a node, in one round trip. */
   async look(node: NodePlan): Promise<NodeSeen> {
     const connection = await this.connect(node);

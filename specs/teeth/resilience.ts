@@ -8,8 +8,8 @@ interface Partition {
   healed: number;
 }
 interface Reboot {
-  before: Identity & { boot: string };
-  after: Identity & { boot: string };
+  before: Booted;
+  after: Booted;
   down: number;
   addresses: string;
   healed: Nodes;
@@ -30,8 +30,8 @@ interface ClockJump {
 interface WorkerCut {
   noticed: number;
   meanwhile: Nodes;
-  before: Identity;
-  after: Identity;
+  before: Booted;
+  after: Booted;
   healed: Nodes;
   failed: string;
 }
@@ -41,6 +41,9 @@ interface Identity {
   machineId: string;
   podCidr: string;
   planned: string;
+}
+interface Booted extends Identity {
+  boot: string;
 }
 interface ServerCut {
   answer: string;
@@ -202,6 +205,14 @@ export const mutants = [
     { "the control plane notices within two minutes": /1h00m/ },
     (seen) => {
       seen.noticed = hour;
+    },
+  ),
+  scenarioMutant<WorkerCut>(
+    worker,
+    "its power was never cut",
+    { "it really was without power": /Expected: not/ },
+    (seen) => {
+      seen.after.boot = seen.before.boot;
     },
   ),
   scenarioMutant<WorkerCut>(
