@@ -156,6 +156,7 @@ resource "libvirt_domain" "node" {
   xml {
     xslt = templatefile("${path.module}/domain.xslt.tftpl", {
       disk_cache   = var.domain.disk_cache
+      emulated     = var.domain.type == "qemu"
       cpu_model    = var.domain.cpu_model
       cpu_features = var.domain.cpu_features
       console_log  = var.domain.console_log_dir == null ? null : "${var.domain.console_log_dir}/${each.key}.log"
