@@ -72,7 +72,7 @@ function setAside(path: string, aside: string): void {
 }
 
 /** Reads the owner that a lock or journal file names; undefined when there is none or it makes no sense. */
-export function readOwner(path: string): Owner | undefined {
+function readOwner(path: string): Owner | undefined {
   try {
     const value = JSON.parse(readFileSync(path, "utf8")) as Partial<Owner>;
     if (typeof value.pid !== "number" || typeof value.start !== "number") return undefined;
