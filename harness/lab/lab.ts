@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { KpiError } from "../core/errors.ts";
+import { entries } from "../tools/directory.ts";
 import { type CommandResult, run, type RunOptions } from "../tools/exec.ts";
 import type { Proxy } from "../tools/tunnel.ts";
 import type { LabOptions, LabRecord } from "./config.ts";
@@ -78,7 +79,7 @@ export function findLabs(stateDir: string): FoundLab[] {
   const alive = labProcesses()
     .map((found) => found.dir)
     .filter((dir) => dir.startsWith(`${root}/`));
-  const dirs = new Set([...listDir(root).map((name) => join(root, name)), ...alive]);
+  const dirs = new Set([...entries(root).map((name) => join(root, name)), ...alive]);
   return [...dirs].sort().map((dir) => {
     const identity = readJson<LabIdentity>(labLayout(dir).running);
     const running = identity !== undefined && isSame(identity);
@@ -146,13 +147,5 @@ function readJson<T>(path: string): T | undefined {
     return JSON.parse(readFileSync(path, "utf8")) as T;
   } catch {
     return undefined;
-  }
-}
-
-function listDir(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
   }
 }

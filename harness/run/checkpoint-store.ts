@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseSize } from "../core/size.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
-import { isAlive, liveOwner, type Owner, thisOwner } from "../tools/owner.ts";
+import { abandoned, entries, filesBelow, ownName } from "../tools/directory.ts";
+import { liveOwner, type Owner, thisOwner } from "../tools/owner.ts";
 import { writeWhole } from "./cluster.ts";
 import type { CheckpointInputs } from "./checkpoint-key.ts";
 
@@ -56,7 +57,7 @@ export function checkpointSpace(env: Readonly<Record<string, string | undefined>
 
 /** All finished checkpoints, newest first. One whose manifest cannot be believed is left out, and told. */
 export function listCheckpoints(cache: string, onBad: (why: string) => void = () => {}): StoredCheckpoint[] {
-  return list(checkpointsDir(cache))
+  return entries(checkpointsDir(cache))
     .filter((name) => !name.startsWith("."))
     .flatMap((name) => {
       const dir = join(checkpointsDir(cache), name);
@@ -119,7 +120,7 @@ export function refer(dir: string, lab: string, owner: Owner = thisOwner()): str
 
 /** The labs that use a checkpoint and live. */
 export function users(dir: string): string[] {
-  return list(join(dir, "refs"))
+  return entries(join(dir, "refs"))
     .filter((name) => liveOwner(join(dir, "refs", name)) !== undefined)
     .map((name) => name.replace(/-\d+-\d+\.json$/, ""));
 }
@@ -164,8 +165,7 @@ export function evict(cache: string, space: number, keep?: string): StoredCheckp
 /** Removes a checkpoint, unless somebody has begun to use it meanwhile. In one step: half of one is never seen. */
 export function drop(dir: string): boolean {
   if (users(dir).length > 0) return false;
-  const { pid, start } = thisOwner();
-  const aside = join(dir, "..", `.gone-${pid}-${start}-${crypto.randomUUID().slice(0, 8)}`);
+  const aside = join(dir, "..", ownName("gone"));
   renameSync(dir, aside);
   if (users(aside).length > 0) {
     renameSync(aside, dir);
@@ -177,36 +177,15 @@ export function drop(dir: string): boolean {
 
 /** A directory for a checkpoint in the making, named after this process. */
 export function stagingDir(cache: string): string {
-  const { pid, start } = thisOwner();
-  const dir = join(checkpointsDir(cache), `.staging-${pid}-${start}-${crypto.randomUUID().slice(0, 8)}`);
+  const dir = join(checkpointsDir(cache), ownName("staging"));
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   return dir;
 }
 
 /** Directories that a dead process was making or removing. Whoever gets them may remove them. */
-export function staleCheckpoints(cache: string): string[] {
-  return list(checkpointsDir(cache)).flatMap((name) => {
-    const [, pid, start] = /^\.(?:staging|gone)-(\d+)-(\d+)-/.exec(name) ?? [];
-    const dead = pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start) });
-    return dead ? [join(checkpointsDir(cache), name)] : [];
-  });
-}
+export const staleCheckpoints = (cache: string): string[] => abandoned(checkpointsDir(cache));
 
 /** Bytes that a directory's files take on disk; the manifest's `size`. */
 export function diskUsage(dir: string): number {
   return filesBelow(dir).reduce((sum, path) => sum + statSync(join(dir, path)).blocks * 512, 0);
-}
-
-/** All files below a directory, by their path in it. */
-export function filesBelow(dir: string): string[] {
-  if (!existsSync(dir)) return [];
-  return [...new Bun.Glob("**/*").scanSync({ cwd: dir, dot: true, onlyFiles: true })].sort();
-}
-
-function list(dir: string): string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch {
-    return [];
-  }
 }

@@ -7,6 +7,7 @@ import { describeFault } from "../core/fault-spec.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import { digestAll } from "../lab/checkpoint.ts";
 import { saveLab } from "../lab/checkpoint-save.ts";
+import { filesBelow } from "../tools/directory.ts";
 import { Terraform } from "../tools/terraform.ts";
 import type { Access } from "./access.ts";
 import { awaitAwake } from "./awake.ts";
@@ -16,7 +17,6 @@ import {
   checkpointSpace,
   diskUsage,
   evict,
-  filesBelow,
   readCheckpoint,
   stagingDir,
   type StoredCheckpoint,

@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
+import { entries } from "../tools/directory.ts";
 
 /** What is remembered of a cluster between commands. */
 export interface ClusterState {
@@ -82,18 +83,10 @@ export function writeWhole(path: string, text: string): void {
 
 /** The clusters that this state directory knows, by name. */
 export function clusterNames(stateDir: string): string[] {
-  try {
-    return readdirSync(join(stateDir, "clusters")).sort();
-  } catch {
-    return [];
-  }
+  return entries(join(stateDir, "clusters"));
 }
 
 /** The newest run's name, whatever its cluster: names begin with the time. */
 export function latestRun(stateDir: string): string | undefined {
-  try {
-    return readdirSync(join(stateDir, "runs")).sort().at(-1);
-  } catch {
-    return undefined;
-  }
+  return entries(join(stateDir, "runs")).at(-1);
 }

@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../core/plan.ts";
 import type { FaultSpec } from "../core/fault-spec.ts";
+import { entries } from "../tools/directory.ts";
 import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
 
 /** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
@@ -45,13 +46,13 @@ export function declare(state: string, intent: Intent): Declared {
 /** Everything that is declared, by the living and the dead. */
 export function declared(state: string): JournalEntry[] {
   const dir = journalDir(state);
-  return list(dir).flatMap((name) => (name.endsWith(".json") ? (readEntry(join(dir, name)) ?? []) : []));
+  return entries(dir).flatMap((name) => (name.endsWith(".json") ? (readEntry(join(dir, name)) ?? []) : []));
 }
 
 /** The entries whose maker is dead: what it was making is to be unmade. Torn files (a death while declaring) are removed: nothing had been made. */
 export function orphans(state: string): JournalEntry[] {
   const dir = journalDir(state);
-  return list(dir).flatMap((name) => {
+  return entries(dir).flatMap((name) => {
     const path = join(dir, name);
     const entry = name.endsWith(".json") ? readEntry(path) : undefined;
     if (entry !== undefined) return isAlive(entry.owner) ? [] : [entry];
@@ -65,14 +66,6 @@ export function orphans(state: string): JournalEntry[] {
 /** Removes a dead maker's entry after what it declared has been unmade. */
 export function forget(state: string, entry: JournalEntry): void {
   rmSync(join(journalDir(state), `${entry.id}.json`), { force: true });
-}
-
-function list(dir: string): string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch {
-    return [];
-  }
 }
 
 function readEntry(path: string): JournalEntry | undefined {

@@ -1,9 +1,10 @@
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { RunEvent } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
+import { entries } from "../tools/directory.ts";
 import { latestRun } from "./cluster.ts";
 
 /** A run's directory; without an id the newest one's. Throws a `spec` error that names the runs there are. */
@@ -12,7 +13,7 @@ export function runDir(state: string, id: string | undefined): string {
   if (name === undefined) throw new KpiError("host", "there is no run yet", { hint: "make one with: kpi up" });
   const dir = join(state, "runs", name);
   if (!name.includes("/") && existsSync(join(dir, "events.ndjson"))) return dir;
-  const known = existsSync(join(state, "runs")) ? readdirSync(join(state, "runs")).sort().slice(-5) : [];
+  const known = entries(join(state, "runs")).slice(-5);
   throw new KpiError("spec", `there is no run ${JSON.stringify(name)}`, {
     expected: known.join(", ") || "none exists",
   });

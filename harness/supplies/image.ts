@@ -1,4 +1,4 @@
-import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { chmod, mkdir, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { notYet, until } from "../core/deadline.ts";
@@ -6,7 +6,8 @@ import { type Duration, milliseconds, minutes } from "../core/duration.ts";
 import type { OnProgress } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
-import { isAlive, thisOwner, tryLock } from "../tools/owner.ts";
+import { abandoned, entries, ownName } from "../tools/directory.ts";
+import { tryLock } from "../tools/owner.ts";
 import { type PackerBuild, packerBuild, packerInit, packerVersion } from "../tools/packer.ts";
 import { run } from "../tools/exec.ts";
 import { type ImageInputs, imageChanges, imageKey, templateFiles } from "./image-key.ts";
@@ -101,22 +102,16 @@ export async function findImage(options: ImageOptions): Promise<StoredImage | un
 
 /** All finished images in the cache, newest first. */
 export function listImages(cache: string): StoredImage[] {
-  return list(imagesDir(cache))
-    .flatMap((name) => list(join(imagesDir(cache), name)).map((key) => readImage(cache, name, key)))
+  return entries(imagesDir(cache))
+    .flatMap((name) => entries(join(imagesDir(cache), name)).map((key) => readImage(cache, name, key)))
     .filter((image) => image !== undefined)
     .sort((a, b) => b.builtAt.localeCompare(a.builtAt));
 }
 
 /** Staging directories, of all images or of one, whose process is dead. Whoever gets them may remove them. */
 export function staleImages(cache: string, name?: string): string[] {
-  return (name === undefined ? list(imagesDir(cache)) : [name]).flatMap((each) =>
-    list(join(imagesDir(cache), each))
-      .filter((entry) => {
-        const [, pid, start] = /^\.staging-(\d+)-(\d+)$/.exec(entry) ?? [];
-        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start) });
-      })
-      .map((entry) => join(imagesDir(cache), each, entry)),
-  );
+  const names = name === undefined ? entries(imagesDir(cache)) : [name];
+  return names.flatMap((each) => abandoned(join(imagesDir(cache), each)));
 }
 
 async function imageInputs({ plan, source, packer, signal }: ImageOptions): Promise<ImageInputs> {
@@ -158,8 +153,7 @@ async function hold(
 async function build(options: BuildImageOptions, inputs: ImageInputs, key: string): Promise<StoredImage> {
   const { cache, plan, signal, log } = options;
   const { name } = plan.image;
-  const { pid, start } = thisOwner();
-  const staging = join(imagesDir(cache), name, `.staging-${pid}-${start}`);
+  const staging = join(imagesDir(cache), name, ownName("staging"));
   const [work, output] = [join(staging, "work"), join(staging, "output")];
   const began = performance.now();
   await mkdir(work, { recursive: true, mode: 0o700 });
@@ -248,11 +242,3 @@ function stored(dir: string, record: Omit<StoredImage, "path" | "manifest" | "ca
 }
 
 const latest = (cache: string, name: string) => listImages(cache).find((image) => image.name === name);
-
-function list(dir: string): string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch {
-    return [];
-  }
-}

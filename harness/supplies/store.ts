@@ -1,8 +1,8 @@
-import { createReadStream, readdirSync } from "node:fs";
+import { createReadStream } from "node:fs";
 import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { KpiError } from "../core/errors.ts";
-import { isAlive, thisOwner } from "../tools/owner.ts";
+import { abandoned, entries, ownName } from "../tools/directory.ts";
 import type { Supply } from "./lock.ts";
 
 /** One file of a finished supply. */
@@ -115,8 +115,7 @@ export interface Staging extends AsyncDisposable {
 
 /** Named after this process, so that a dead one's is told from a live one's. */
 export async function stage(cache: string, name: string): Promise<Staging> {
-  const { pid, start } = thisOwner();
-  const dir = join(supplyDir(cache, name), `.staging-${pid}-${start}-${crypto.randomUUID().slice(0, 8)}`);
+  const dir = join(supplyDir(cache, name), ownName("staging"));
   const [out, tmp] = [join(dir, "out"), join(dir, "tmp")];
   for (const path of [out, tmp]) await mkdir(path, { recursive: true, mode: 0o700 });
   return { dir, out, tmp, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };
@@ -124,23 +123,8 @@ export async function stage(cache: string, name: string): Promise<Staging> {
 
 /** Staging directories, of all supplies or of one, whose process is dead. Whoever gets them may remove them. */
 export function staleStaging(cache: string, name?: string): string[] {
-  const names = name === undefined ? list(suppliesDir(cache)) : [name];
-  return names.flatMap((each) =>
-    list(supplyDir(cache, each))
-      .filter((entry) => {
-        const [, pid, start] = /^\.staging-(\d+)-(\d+)-/.exec(entry) ?? [];
-        return pid !== undefined && !isAlive({ pid: Number(pid), start: Number(start) });
-      })
-      .map((entry) => join(supplyDir(cache, each), entry)),
-  );
-}
-
-function list(dir: string): string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch {
-    return [];
-  }
+  const names = name === undefined ? entries(suppliesDir(cache)) : [name];
+  return names.flatMap((each) => abandoned(supplyDir(cache, each)));
 }
 
 /**

@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { abandoned, entries, filesBelow, ownName } from "./directory.ts";
+
+test("names are sorted, and there are none where there is no directory", () => {
+  using at = scratch();
+  for (const name of ["b", "a", ".c"]) writeFileSync(join(at.dir, name), "");
+  mkdirSync(join(at.dir, "d"));
+  writeFileSync(join(at.dir, "d", "e"), "");
+  expect(entries(at.dir)).toEqual([".c", "a", "b", "d"]);
+  expect(filesBelow(at.dir)).toEqual([".c", "a", "b", "d/e"]);
+  for (const none of [join(at.dir, "none"), join(at.dir, "a")]) expect(entries(none)).toEqual([]);
+  expect(filesBelow(join(at.dir, "none"))).toEqual([]);
+});
+
+test("what a dead process was making or removing is abandoned; a living one's, and a later one's with its pid, is told apart", () => {
+  using at = scratch();
+  const mine = [ownName("staging"), ownName("gone"), ownName("staging")];
+  const [, pid = "", start = ""] = /^\.staging-(\d+)-(\d+)-[0-9a-f]{8}$/.exec(mine[0] ?? "") ?? [];
+  const dead = [`.gone-${pid}-${Number(start) - 1}-aaaaaaaa`, ".staging-4194303-1-bbbbbbbb"];
+  for (const name of [...mine, ...dead, "finished", ".lock"]) mkdirSync(join(at.dir, name));
+  expect(new Set(mine).size).toBe(3);
+  expect(pid).toBe(String(process.pid));
+  expect(abandoned(at.dir)).toEqual(dead.map((name) => join(at.dir, name)));
+});
+
+function scratch(): Disposable & { readonly dir: string } {
+  const dir = mkdtempSync(join(tmpdir(), "kpi-directory-"));
+  return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) };
+}
