@@ -5,7 +5,7 @@ import { parseSize } from "../core/size.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
-import { abandoned, entries, filesBelow, ownName } from "../tools/directory.ts";
+import { abandoned, entries, filesBelow, hiddenName } from "../tools/directory.ts";
 import { liveOwner, type Owner, thisOwner } from "../tools/owner.ts";
 import { writeWhole } from "./cluster.ts";
 import type { CheckpointInputs } from "./checkpoint-key.ts";
@@ -165,7 +165,7 @@ export function evict(cache: string, space: number, keep?: string): StoredCheckp
 /** Removes a checkpoint, unless somebody has begun to use it meanwhile. In one step: half of one is never seen. */
 export function drop(dir: string): boolean {
   if (users(dir).length > 0) return false;
-  const aside = join(dir, "..", ownName("gone"));
+  const aside = join(dir, "..", hiddenName("gone"));
   renameSync(dir, aside);
   if (users(aside).length > 0) {
     renameSync(aside, dir);
@@ -177,7 +177,7 @@ export function drop(dir: string): boolean {
 
 /** A directory for a checkpoint in the making, named after this process. */
 export function stagingDir(cache: string): string {
-  const dir = join(checkpointsDir(cache), ownName("staging"));
+  const dir = join(checkpointsDir(cache), hiddenName("staging"));
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   return dir;
 }

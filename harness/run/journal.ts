@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Host } from "../core/plan.ts";
 import type { FaultSpec } from "../core/fault-spec.ts";
 import { entries } from "../tools/directory.ts";
-import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
+import { isAlive, type Owner, ownerNamed, ownName, thisOwner } from "../tools/owner.ts";
 
 /** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
 export type Intent =
@@ -34,7 +34,7 @@ export function declare(state: string, intent: Intent): Declared {
   const dir = journalDir(state);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const owner = thisOwner();
-  const id = `${owner.pid}-${owner.start}-${crypto.randomUUID().slice(0, 8)}`;
+  const id = ownName();
   const path = join(dir, `${id}.json`);
   const entry: JournalEntry = { id, at: new Date().toISOString(), owner, intent };
   writeFileSync(`${path}.part`, JSON.stringify(entry), { mode: 0o600 });
@@ -56,9 +56,8 @@ export function orphans(state: string): JournalEntry[] {
     const path = join(dir, name);
     const entry = name.endsWith(".json") ? readEntry(path) : undefined;
     if (entry !== undefined) return isAlive(entry.owner) ? [] : [entry];
-    const pid = Number(name.split("-")[0]);
-    const start = Number(name.split("-")[1]);
-    if (!isAlive({ pid, start })) rmSync(path, { force: true });
+    const maker = ownerNamed(name);
+    if (maker === undefined || !isAlive(maker)) rmSync(path, { force: true });
     return [];
   });
 }

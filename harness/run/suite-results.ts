@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { milliseconds } from "../core/duration.ts";
@@ -7,6 +7,7 @@ import { githubAnnotations } from "../report/github.ts";
 import { renderJUnit } from "../report/junit.ts";
 import { renderResults, type RunResult } from "../report/results.ts";
 import { renderTrace, type TraceSource } from "../report/trace.ts";
+import { entries } from "../tools/directory.ts";
 import { type BunTest, joinResults } from "./bun-output.ts";
 import { writeWhole } from "./cluster.ts";
 import { fullFingerprint } from "./fingerprint.ts";
@@ -86,8 +87,6 @@ function suiteRuns(dir: string, state: string, began: Date): string[] {
 }
 
 const list = (dir: string): string[] =>
-  existsSync(dir)
-    ? readdirSync(dir)
-        .map((name) => join(dir, name))
-        .filter((path) => existsSync(join(path, "events.ndjson")))
-    : [];
+  entries(dir)
+    .map((name) => join(dir, name))
+    .filter((path) => existsSync(join(path, "events.ndjson")));

@@ -119,8 +119,8 @@ test("two builds at once make one image", async () => {
 });
 
 test("what a dead process left is found; a damaged image does not count", async () => {
-  mkdirSync(join(cache, "images", "k3s-node", ".staging-1-1-dead"), { recursive: true });
-  expect(staleImages(cache)).toEqual([join(cache, "images", "k3s-node", ".staging-1-1-dead")]);
+  mkdirSync(join(cache, "images", "k3s-node", ".staging-1-1"), { recursive: true });
+  expect(staleImages(cache)).toEqual([join(cache, "images", "k3s-node", ".staging-1-1")]);
   const image = await buildImage(options());
   expect(left()).toEqual([]);
   chmodSync(image.path, 0o644);

@@ -6,7 +6,7 @@ import { type Duration, milliseconds, minutes } from "../core/duration.ts";
 import type { OnProgress } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
-import { abandoned, entries, ownName } from "../tools/directory.ts";
+import { abandoned, entries, hiddenName } from "../tools/directory.ts";
 import { tryLock } from "../tools/owner.ts";
 import { type PackerBuild, packerBuild, packerInit, packerVersion } from "../tools/packer.ts";
 import { run } from "../tools/exec.ts";
@@ -153,7 +153,7 @@ async function hold(
 async function build(options: BuildImageOptions, inputs: ImageInputs, key: string): Promise<StoredImage> {
   const { cache, plan, signal, log } = options;
   const { name } = plan.image;
-  const staging = join(imagesDir(cache), name, ownName("staging"));
+  const staging = join(imagesDir(cache), name, hiddenName("staging"));
   const [work, output] = [join(staging, "work"), join(staging, "output")];
   const began = performance.now();
   await mkdir(work, { recursive: true, mode: 0o700 });

@@ -2,7 +2,7 @@ import { createReadStream } from "node:fs";
 import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { KpiError } from "../core/errors.ts";
-import { abandoned, entries, ownName } from "../tools/directory.ts";
+import { abandoned, entries, hiddenName } from "../tools/directory.ts";
 import type { Supply } from "./lock.ts";
 
 /** One file of a finished supply. */
@@ -115,7 +115,7 @@ export interface Staging extends AsyncDisposable {
 
 /** Named after this process, so that a dead one's is told from a live one's. */
 export async function stage(cache: string, name: string): Promise<Staging> {
-  const dir = join(supplyDir(cache, name), ownName("staging"));
+  const dir = join(supplyDir(cache, name), hiddenName("staging"));
   const [out, tmp] = [join(dir, "out"), join(dir, "tmp")];
   for (const path of [out, tmp]) await mkdir(path, { recursive: true, mode: 0o700 });
   return { dir, out, tmp, [Symbol.asyncDispose]: () => rm(dir, { recursive: true, force: true }) };

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { abandoned, entries, filesBelow, ownName } from "./directory.ts";
+import { abandoned, entries, filesBelow, hiddenName } from "./directory.ts";
 
 test("names are sorted, and there are none where there is no directory", () => {
   using at = scratch();
@@ -17,10 +17,11 @@ test("names are sorted, and there are none where there is no directory", () => {
 
 test("what a dead process was making or removing is abandoned; a living one's, and a later one's with its pid, is told apart", () => {
   using at = scratch();
-  const mine = [ownName("staging"), ownName("gone"), ownName("staging")];
+  const mine = [hiddenName("staging"), hiddenName("gone"), hiddenName("staging")];
   const [, pid = "", start = ""] = /^\.staging-(\d+)-(\d+)-[0-9a-f]{8}$/.exec(mine[0] ?? "") ?? [];
-  const dead = [`.gone-${pid}-${Number(start) - 1}-aaaaaaaa`, ".staging-4194303-1-bbbbbbbb"];
-  for (const name of [...mine, ...dead, "finished", ".lock"]) mkdirSync(join(at.dir, name));
+  const dead = [`.gone-${pid}-${Number(start) - 1}-aaaaaaaa`, ".staging-4194303-1-bbbbbbbb", ".staging-4194303-2"];
+  for (const name of [...mine, ...dead, "finished", ".lock", ".staging", ".other-1-1-cccccccc"])
+    mkdirSync(join(at.dir, name));
   expect(new Set(mine).size).toBe(3);
   expect(pid).toBe(String(process.pid));
   expect(abandoned(at.dir)).toEqual(dead.map((name) => join(at.dir, name)));

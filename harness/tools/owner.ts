@@ -30,6 +30,18 @@ export function isAlive(owner: Pick<Owner, "pid" | "start">): boolean {
   return processStart(owner.pid) === owner.start;
 }
 
+/** A new name that says whose it is, `<pid>-<start>-<8 hex digits>`: a dead process's is told from a living one's. */
+export function ownName(): string {
+  const { pid, start } = thisOwner();
+  return `${pid}-${start}-${crypto.randomUUID().slice(0, 8)}`;
+}
+
+/** Whose such a name is, whatever stands behind pid and start; undefined when it does not begin with them. */
+export function ownerNamed(name: string): Pick<Owner, "pid" | "start"> | undefined {
+  const [, pid, start] = /^(\d+)-(\d+)(?:-|$)/.exec(name) ?? [];
+  return pid === undefined ? undefined : { pid: Number(pid), start: Number(start) };
+}
+
 /** A lock that this process holds, as a file naming its owner. A dead owner's lock counts as free. */
 export interface FileLock extends Disposable {
   release(): void;
