@@ -1,22 +1,31 @@
-import { expect, test } from "bun:test";
+import { beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
 import { projectRoot } from "../core/paths.ts";
+import type { Teeth } from "../core/teeth.ts";
+import type { Breakage } from "./breakage.ts";
+import type { DeclaredClaim } from "./claims.ts";
 import { extendExpect } from "./matchers.ts";
 import { claimsOf, readAreas, readBreakages } from "./spec-claims.ts";
 import { readSpecs } from "./spec-nodes.ts";
 import { readRecording, showTeeth } from "./teeth.ts";
 
-/** Every spec with mutants, its claims, and a recording of a real cluster: what `kpi teeth` prints comes from here. */
-extendExpect();
-await readSpecs();
 const only = process.env["KPI_TEETH_AREA"];
-const areas = await readAreas(only);
-const claims = await claimsOf(Object.keys(areas), "teeth");
-const breakages = await readBreakages();
-const recording = readRecording(join(projectRoot, "fixtures", "recorded", "cluster"));
-const teeth = await showTeeth(claims, areas, recording, breakages);
-const out = process.env["KPI_TEETH"];
-if (out !== undefined && out !== "") await Bun.write(out, JSON.stringify(teeth));
+let claims: readonly DeclaredClaim[];
+let breakages: readonly Breakage[];
+let teeth: Teeth;
+
+/** Every spec with mutants, its claims, and a recording of a real cluster: what `kpi teeth` prints comes from here. */
+beforeAll(async () => {
+  extendExpect();
+  await readSpecs();
+  const areas = await readAreas(only);
+  claims = await claimsOf(Object.keys(areas), "teeth");
+  breakages = await readBreakages();
+  const recording = readRecording(join(projectRoot, "fixtures", "recorded", "cluster"));
+  teeth = await showTeeth(claims, areas, recording, breakages);
+  const out = process.env["KPI_TEETH"];
+  if (out !== undefined && out !== "") await Bun.write(out, JSON.stringify(teeth));
+});
 
 test("every claim holds on the recorded cluster", () => {
   expect(teeth.broken).toEqual([]);
