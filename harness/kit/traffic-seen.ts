@@ -66,11 +66,12 @@ function script(own: string, pods: readonly StartedPod[], service: string, name:
       ({ node, address }) =>
         `ping -c 1 -W 10 -s $(($(cat /sys/class/net/eth0/mtu) - 28)) ${address} > /dev/null 2>&1 && echo full ${node} &`,
     ),
-    ...others.map(({ node, address }) => `echo http ${node} $(timeout 10 wget -q -O - http://${address}:8080/) &`),
-    // A pod is ready before every node's kube-proxy has heard of it.
+    // A pod may not serve yet when it has started, and every node's kube-proxy hears of it later still.
     "deadline=$(($(date +%s) + 10))",
-    `ask() { timeout 3 wget -q -O - http://${service}:8080/ 2> /dev/null; }`,
-    `echo service $(until ask || [ $(date +%s) -ge $deadline ]; do usleep 200000; done) &`,
+    "ask() { timeout 3 wget -q -O - http://$1:8080/ 2> /dev/null; }",
+    "answer() { until ask $1 || [ $(date +%s) -ge $deadline ]; do usleep 200000; done; }",
+    ...others.map(({ node, address }) => `echo http ${node} $(answer ${address}) &`),
+    `echo service $(answer ${service}) &`,
     ...[apiName, name].map(
       (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p') &`,
     ),

@@ -1,3 +1,4 @@
+import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Access } from "../run/access.ts";
@@ -54,6 +55,7 @@ export async function startWorkload(access: Access): Promise<Workload> {
   await create(kube, volumeClaim(namespace));
   await Promise.all(
     [
+      refusedPod(namespace, server),
       writerPod(namespace, server, written),
       ...others.map((node) => webPod(namespace, node)),
       webService(namespace),
@@ -95,11 +97,14 @@ async function create(kube: Kube, object: Manifest): Promise<void> {
 
 const meta = (namespace: string, name: string) => ({ name, namespace });
 
-/** Serves its node's name over HTTP; with a volume it first prints what is in it. */
+/**
+ * Serves its node's name over HTTP; with a volume it first prints what is in it. Whoever speaks to it tries again: a probe that asks an
+ * emulated node each second costs more, and tells a second later.
+ */
 function webPod(namespace: string, node: string, volume?: "volume"): Manifest {
   const serve = `mkdir -p /www && echo ${node} > /www/index.html && exec httpd -f -p 8080 -h /www`;
   const command = ["sh", "-c", volume === undefined ? serve : `cat /data/file; ${serve}`];
-  const main = { ...container, command, readinessProbe: { tcpSocket: { port: 8080 }, periodSeconds: 1 } };
+  const main = { ...container, command };
   const data = volume === undefined ? { containers: [main] } : withVolume(main);
   return pod(namespace, webName(node), { app: "web" }, { nodeName: node, ...data });
 }
@@ -117,12 +122,22 @@ function writerPod(namespace: string, node: string, text: string): Manifest {
     "-c",
     `echo ${text} > /data/file && sync && exec httpd -f -p ${door.host}:${door.port} -h /data`,
   ];
-  const main = { ...container, command, readinessProbe: { tcpSocket: door, periodSeconds: 1 } };
+  const main = { ...container, command, startupProbe: { tcpSocket: door, periodSeconds: 1, failureThreshold: 120 } };
   const place = { hostNetwork: true, nodeSelector: { "kubernetes.io/hostname": node } };
   return pod(namespace, writerName, {}, { ...place, ...withVolume(main) });
 }
 
 const writerName = "writer";
+
+/**
+ * Uses the volume on paper: its node refuses to run it. A node may only ask for claims of its own pods; it hears of a new pod as early as
+ * the API server's authorizer does, and when it asks too early, the pod is tried again 10 to 20 s later. For as long as this one is
+ * known, the node may ask.
+ */
+function refusedPod(namespace: string, node: string): Manifest {
+  const elsewhere = { nodeName: node, nodeSelector: { "kubernetes.io/hostname": "nowhere" } };
+  return pod(namespace, "refused", {}, { ...elsewhere, ...withVolume({ ...container, command: ["true"] }) });
+}
 
 const withVolume = (main: object) => ({
   containers: [{ ...main, volumeMounts: [{ name: "data", mountPath: "/data" }] }],
@@ -160,9 +175,12 @@ async function writtenVolume(kube: Kube, namespace: string): Promise<PodState> {
   const pods = await kube.waitForPods(namespace, "the volume was not written", unready, { deadline: limit });
   const writer = found(pods);
   if (writer === undefined) throw new KpiError("claim", "the pod that wrote the volume is gone");
-  await kube.request(`/api/v1/namespaces/${namespace}/pods/${writerName}`, { method: "DELETE" });
-  const there = (left: readonly PodState[]) => (found(left) === undefined ? undefined : "it is still there");
-  await kube.waitForPods(namespace, "the pod that wrote the volume did not go", there, { deadline: limit });
+  const path = `/api/v1/namespaces/${namespace}/pods/${writerName}`;
+  await kube.request(path, { method: "DELETE" });
+  await until("the pod that wrote the volume goes", limit, async (signal) => {
+    const { status } = await kube.request(path, { signal });
+    if (status !== 404) notYet(`the API answers ${status}`);
+  });
   return writer;
 }
 
