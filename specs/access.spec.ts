@@ -67,7 +67,7 @@ cluster.expects("access", "ssh refuses any other user, even with the operator's 
   expect(taken, "another user").toEqual(everywhere(plan.nodes, "refused"));
 });
 
-cluster.eachNode("network", "sshd is configured so: keys yes, passwords and root no", ({ seen }) => {
+cluster.eachNode("machine", "sshd is configured so: keys yes, passwords and root no", ({ seen }) => {
   const { pubkeyauthentication, passwordauthentication, kbdinteractiveauthentication, permitrootlogin } = seen.sshd;
   expect({ pubkeyauthentication, passwordauthentication, kbdinteractiveauthentication, permitrootlogin }).toEqual({
     pubkeyauthentication: "yes",
@@ -77,7 +77,7 @@ cluster.eachNode("network", "sshd is configured so: keys yes, passwords and root
   });
 });
 
-cluster.eachNode("network", "one user, who has no password; nobody else can log in", ({ seen, plan }) => {
+cluster.eachNode("machine", "one user, who has no password; nobody else can log in", ({ seen, plan }) => {
   const login = seen.users.filter(({ id, shell }) => id >= 1000 && id < 65_534 && !/(nologin|false)$/.test(shell));
   expect(
     login.map(({ name }) => name),
@@ -89,7 +89,7 @@ cluster.eachNode("network", "one user, who has no password; nobody else can log 
   ).toEqual([]);
 });
 
-cluster.eachNode("network", "one key, the operator's, for the one user", ({ seen, plan }) => {
+cluster.eachNode("machine", "one key, the operator's, for the one user", ({ seen, plan }) => {
   expect(
     seen.authorizedKeys.map(({ file }) => file),
     "files with keys",

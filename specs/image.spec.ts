@@ -77,7 +77,7 @@ cluster.expects(
   },
 );
 
-cluster.eachNode("network", "the root file system has grown to the planned disk", ({ seen, node }) => {
+cluster.eachNode("machine", "the root file system has grown to the planned disk", ({ seen, node }) => {
   expect(seen.diskBytes, "bytes of the disk").toBe(node.diskGiB * GiB);
   expect(seen.rootBytes, "bytes of the root file system").toBeGreaterThan(node.diskGiB * GiB * 0.93);
 });
@@ -88,7 +88,7 @@ cluster.eachNode("install", "the node has the planned processors and memory", ({
   expect(seen.memoryMiB, "MiB of memory").toBeGreaterThan(node.memoryMiB * 0.85);
 });
 
-cluster.eachNode("network", "cloud-init took its seed from the disk and made no error", ({ seen }) => {
+cluster.eachNode("machine", "cloud-init took its seed from the disk and made no error", ({ seen }) => {
   expect(seen.cloudInit.datasource, "data source").toStartWith("DataSourceNoCloud");
   expect(seen.cloudInit.errors, "errors of cloud-init").toEqual([]);
 });

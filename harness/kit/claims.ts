@@ -7,7 +7,6 @@ import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { type CallSite, placeOf, pointTo } from "./call-site.ts";
 import type { NodeHandle } from "./node.ts";
-import type { NodeSeen } from "./node-seen.ts";
 import type { SeenAt } from "./observers.ts";
 import { noteClaim } from "./results.ts";
 import { Blocked } from "./shared-run.ts";
@@ -26,7 +25,9 @@ export interface NodeContext<At extends NodeStage> extends ClaimContext<At> {
   readonly node: NodeHandle;
   readonly all: SeenAt[At];
 }
-export type NodeClaimContext<At extends NodeStage> = Omit<NodeContext<At>, "seen"> & { readonly seen: NodeSeen };
+export type NodeClaimContext<At extends NodeStage> = Omit<NodeContext<At>, "seen"> & {
+  readonly seen: SeenAt[At]["nodes"][string];
+};
 
 export type Claim<At extends keyof SeenAt> = (context: ClaimContext<At>) => void | Promise<void>;
 export type NodeClaim<At extends NodeStage> = (context: NodeClaimContext<At>) => void | Promise<void>;

@@ -1,10 +1,9 @@
 import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
-import type { NodePlan } from "../core/plan.ts";
 import { emptyRecord } from "../core/record.ts";
 import type { RunningCluster } from "../run/running.ts";
-import type { NodeSeen } from "./node-seen.ts";
+import { NodeLooks } from "./node-looks.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import type { Session } from "./session.ts";
 import type { SharedRun } from "./shared-run.ts";
@@ -13,7 +12,7 @@ import { startWorkload, type Workload } from "./workload.ts";
 /** Hang guard of all looks together; a broken node is asked in vain for a while. */
 const limit = minutes(5);
 
-/** Looks at a fork as it is now, by the observers that look at the shared cluster. A node is looked at once for all stages. */
+/** Looks at a fork as it is now, by the observers that look at the shared cluster. A node is probed once for all stages. */
 export async function lookAtFork<At extends keyof SeenAt>(
   running: RunningCluster,
   session: Session,
@@ -21,15 +20,13 @@ export async function lookAtFork<At extends keyof SeenAt>(
   stages: readonly At[],
 ): Promise<Pick<SeenAt, At>> {
   const run = runOf(running);
-  const nodes = new Map<string, Promise<NodeSeen>>();
   let workload: Promise<Workload> | undefined;
   const look: Look = {
     ...{ run, session, spec, recorded: recordedSeen(run) },
-    node(planned: NodePlan) {
-      const looking = nodes.get(planned.name) ?? session.look(planned);
-      nodes.set(planned.name, looking);
-      return looking;
-    },
+    nodes: new NodeLooks(
+      (node, only) => session.probe(node, only),
+      stages.some((stage) => observers[stage].nodes),
+    ),
     others: () => Promise.resolve(), // nobody judges how long a look at a fork takes
     workload: () => (workload ??= startWorkload(session.access)),
   };

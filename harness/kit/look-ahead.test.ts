@@ -25,11 +25,11 @@ test("only files that run as a whole count", () => {
 });
 
 test("every look of the real specs is found ahead, each by the files that are run", () => {
-  const stages = ["network", "install", "ready", "access", "networking", "storage", "image", "idempotent"];
+  const stages = ["network", "machine", "install", "ready", "access", "networking", "storage", "image", "idempotent"];
   expect(looksAhead(spec, stages, ["test"])).toEqual(stages);
   expect(looksAhead(spec, stages, ["test", "./specs/storage.spec.ts"])).toEqual(["ready", "storage"]);
   expect(looksAhead(spec, stages, ["test", join(projectRoot, "specs/image.spec.ts")])).toEqual([
-    "network",
+    "machine",
     "install",
     "image",
   ]);

@@ -7,9 +7,11 @@ import { type Look, observers } from "./observers.ts";
 const look = {
   run: { plan: { nodes: [{ name: "a" }, { name: "b" }] } },
   session: {},
-  async node({ name }: { name: string }) {
-    if (name === "b") throw new KpiError("host", "no connection");
-    return { hostname: name } as NodeSeen;
+  nodes: {
+    async node({ name }: { name: string }) {
+      if (name === "b") throw new KpiError("host", "no connection");
+      return { hostname: name } as NodeSeen;
+    },
   },
   workload: () => Promise.reject(new KpiError("deadline", "a pod on every node")),
 } as unknown as Look;

@@ -9,7 +9,9 @@ import { readSeen, type RecordedSeen } from "../run/seen.ts";
 import { type AccessSeen, seeAccess } from "./access-seen.ts";
 import { type ApiSeen, seeApi } from "./api-seen.ts";
 import type { BinarySeen } from "./binary-seen.ts";
+import type { NodeNetworkSeen } from "./node-network-seen.ts";
 import type { NodeSeen } from "./node-seen.ts";
+import type { NodeLooks } from "./node-looks.ts";
 import { type IdempotenceSeen, seeIdempotence } from "./idempotence-seen.ts";
 import { type ImageSeen, seeImage } from "./image-seen.ts";
 import { seeTraffic, type TrafficSeen } from "./traffic-seen.ts";
@@ -22,8 +24,10 @@ export interface NodesSeen {
   readonly nodes: Readonly<Record<string, NodeSeen>>;
 }
 
-/** The nodes as soon as their network is as planned, and what passed between them until they were looked at. */
-export interface NetworkSeen extends NodesSeen {
+/** The nodes' network as soon as it is as planned, and what passed between them until they were looked at. */
+export interface NetworkSeen {
+  /** As `NodesSeen`. */
+  readonly nodes: Readonly<Record<string, NodeNetworkSeen>>;
   /** Packets of DHCP on the lab's bridge since before the first boot; undefined where the hypervisor is not a lab. */
   readonly dhcpPackets: number | undefined;
 }
@@ -47,6 +51,8 @@ export interface ReadySeen extends NodesSeen {
 /** What there is to see after each stage. The four at the end are looks at a Ready cluster that take a while. */
 export interface SeenAt {
   readonly network: NetworkSeen;
+  /** The machines as soon as they are in the network: accounts, ssh, disk, first boot. */
+  readonly machine: NodesSeen;
   readonly install: InstallSeen;
   readonly ready: ReadySeen;
   readonly access: AccessSeen;
@@ -59,6 +65,8 @@ export interface SeenAt {
 /** A thing to look at: after which stage, and how. */
 export interface Observer<T> {
   readonly after: StageName;
+  /** Whether it asks for whole nodes. */
+  readonly nodes?: true;
   /** Sets going what then takes its time in the cluster; done for all looks that are to come before the first of them looks. */
   begin?(look: Look): Promise<unknown>;
   observe(look: Look): Promise<T>;
@@ -70,8 +78,8 @@ export interface Look {
   readonly session: Session;
   /** What the run's own stages saw. */
   readonly recorded: RecordedSeen;
-  /** A node from within; once for all that look after the same stage. */
-  node(node: NodePlan): Promise<NodeSeen>;
+  /** The nodes from within; once for all that look after the same stage. */
+  readonly nodes: NodeLooks;
   /** Resolves when all other looks that are under way have been taken: for a look whose own time is judged. */
   others(): Promise<void>;
   /** The pods that the looks at networking and storage share; made when first asked for. */
@@ -84,12 +92,14 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
     after: "network",
     async observe(look) {
       const { lab } = look.session.access;
-      const nodes = await seeNodes(look);
+      const nodes = { nodes: await eachNode(look, (node) => look.nodes.network(node)) };
       return join(nodes, { dhcpPackets: lab === undefined ? undefined : await countDhcp(lab) });
     },
   },
+  machine: { after: "network", nodes: true, observe: seeNodes },
   install: {
     after: "install",
+    nodes: true,
     async observe(look) {
       const [nodes, binaries, files] = await Promise.all([seeNodes(look), seeBinaries(look), artefacts(look)]);
       return join(nodes, { artefacts: files, binaries });
@@ -97,6 +107,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   },
   ready: {
     after: "ready",
+    nodes: true,
     async observe(look) {
       const [nodes, api] = await Promise.all([seeNodes(look), seeApi(look.session.access.kube())]);
       return join(nodes, { api, ...times(look) });
@@ -105,6 +116,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
   networking: {
     after: "ready",
+    nodes: true,
     begin: (look) => look.workload(),
     async observe(look) {
       const traffic = async () => seeTraffic(look.session, await look.workload());
@@ -147,11 +159,11 @@ function join<A extends object, B extends object>(base: A, more: B): A & B {
 }
 
 async function seeNodes(look: Look): Promise<NodesSeen> {
-  return { nodes: await eachNode(look, look.node) };
+  return { nodes: await eachNode(look, (node) => look.nodes.node(node)) };
 }
 
 function seeBinaries(look: Look): Promise<InstallSeen["binaries"]> {
-  return eachNode(look, async (node) => look.session.binary(node, await look.node(node)));
+  return eachNode(look, async (node) => look.session.binary(node, await look.nodes.node(node)));
 }
 
 /** Looks at every node, side by side. */

@@ -7,7 +7,7 @@ import { writeWhole } from "../run/cluster.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
 import { type NodeHandle, connectLimit, nodeHandle } from "./node.ts";
 import { type BinarySeen, parseBinary } from "./binary-seen.ts";
-import { type NodeSeen, parseProbe } from "./node-seen.ts";
+import type { NodeSeen } from "./node-seen.ts";
 
 const tools = join(import.meta.dir, "..", "tools");
 const probe = readFileSync(join(tools, "probe.sh"), "utf8");
@@ -46,11 +46,11 @@ export class Session implements AsyncDisposable {
     await connection?.close();
   }
 
-  /** Everything that claims ask about a node, in one round trip. */
-  async look(node: NodePlan): Promise<NodeSeen> {
+  /** What probe.sh prints of a node, in one round trip: everything that claims ask, or only about its network. */
+  async probe(node: NodePlan, only?: "network"): Promise<string> {
     const connection = await this.connect(node);
-    const { stdout } = await connection.exec("sudo -n sh -s", { input: probe, timeout: minutes(2) });
-    return parseProbe(stdout);
+    const command = ["sudo -n sh -s", ...(only === undefined ? [] : [only])].join(" ");
+    return (await connection.exec(command, { input: probe, timeout: minutes(2) })).stdout;
   }
 
   /** The k3s of a node, which has been looked at; hashed once, as long as it is the same file. Undefined while none is installed. */

@@ -2,13 +2,14 @@ import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
-import type { NodePlan, Plan } from "../core/plan.ts";
+import type { StageName } from "../core/event.ts";
+import type { Plan } from "../core/plan.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { writeWhole } from "../run/cluster.ts";
 import { run as runProgram } from "../tools/exec.ts";
 import { type NodeHandle, nodeHandle } from "./node.ts";
-import type { NodeSeen } from "./node-seen.ts";
+import { NodeLooks } from "./node-looks.ts";
 import type { CallSite } from "./call-site.ts";
 import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
@@ -26,7 +27,7 @@ export class SharedCluster {
   #run: Promise<SharedRun> | undefined;
   #session: Promise<Session> | undefined;
   readonly #seen = new Map<keyof SeenAt, Promise<unknown>>();
-  readonly #nodes = new Map<string, Promise<NodeSeen>>();
+  readonly #nodes = new Map<string, NodeLooks>();
 
   #workload: Promise<Workload> | undefined;
   #fingerprint: Promise<Fingerprint> | undefined;
@@ -130,17 +131,17 @@ export class SharedCluster {
     const run = await this.run();
     await run.stage(after);
     const session = await this.session();
-    if (run.over) {
-      this.#fingerprint ??= takeFingerprint(session);
-      this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
-    }
-    const node = (planned: NodePlan) => this.#node(planned, session, run.over ? "over" : after);
+    const nodes = this.#nodesAt(run.over ? "over" : after, session);
     const workload = () => (this.#workload ??= startWorkload(session.access));
     const others = async () => {
       await Promise.allSettled([...this.#seen].flatMap(([name, look]) => (name === at ? [] : [look])));
     };
-    const look: Look = { run, session, node, workload, others, spec: this.spec, recorded: recordedSeen(run) };
-    if (after === "ready" || run.over) await this.#begin(look);
+    const look: Look = { run, session, nodes, workload, others, spec: this.spec, recorded: recordedSeen(run) };
+    if (after === "ready" || run.over) await this.#begin(look); // before anybody logs in: the nodes have their hands full then
+    if (run.over) {
+      this.#fingerprint ??= takeFingerprint(session);
+      this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
+    }
     this.#busy += 1;
     const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
     record(at, seen, run.plan);
@@ -178,11 +179,12 @@ export class SharedCluster {
   }
 
   /** A cluster that is being made is looked at once a stage, and once when it is Ready. */
-  #node(planned: NodePlan, session: Session, when: string): Promise<NodeSeen> {
-    const key = `${planned.name} ${when}`;
-    const looking = this.#nodes.get(key) ?? session.look(planned);
-    this.#nodes.set(key, looking);
-    return looking;
+  #nodesAt(when: StageName | "over", session: Session): NodeLooks {
+    const now = this.#ahead.filter((at) => when === "over" || observers[at].after === when);
+    const whole = now.some((at) => observers[at].nodes);
+    const looks = this.#nodes.get(when) ?? new NodeLooks((node, only) => session.probe(node, only), whole);
+    this.#nodes.set(when, looks);
+    return looks;
   }
 }
 

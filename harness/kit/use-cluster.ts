@@ -75,7 +75,7 @@ export function useCluster(spec: string): SpecCluster {
         judge(seen: unknown, plan: Parameters<typeof claim>[0]["plan"], node?: Parameters<typeof claim>[0]["node"]) {
           const all = seen as SeenAt[typeof stage];
           if (node === undefined) throw new Error("a claim on a node without node");
-          const own = all.nodes[node.name];
+          const own = all.nodes[node.name] as SeenAt[typeof stage]["nodes"][string] | undefined;
           if (own === undefined) throw new Error(`nothing was seen of ${node.name}`);
           return claim({ seen: own, all, plan, node });
         },

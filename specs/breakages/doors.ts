@@ -38,7 +38,7 @@ const keyOf = "/home/ubuntu/.ssh/authorized_keys";
 /** What knocking at the doors from outside must notice. */
 export const doorRounds: readonly Round[] = [
   {
-    looks: ["network", "access"],
+    looks: ["machine", "access"],
     breakages: [
       {
         what: "ssh takes passwords",
@@ -83,7 +83,7 @@ export const doorRounds: readonly Round[] = [
     ],
   },
   {
-    looks: ["network", "access"],
+    looks: ["machine", "access"],
     breakages: [
       {
         what: "ssh takes any key",
@@ -137,7 +137,7 @@ export const doorRounds: readonly Round[] = [
     ],
   },
   {
-    looks: ["network", "access"],
+    looks: ["machine", "access"],
     breakages: [
       {
         what: "ssh does not know the operator's key any more",

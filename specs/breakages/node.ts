@@ -272,8 +272,8 @@ const roles: readonly Breakage[] = [
 ];
 
 /** Hashing k3s takes seconds of an emulated CPU: only where it, or what was installed, is broken. */
-const all = ["network", "install", "ready"] as const;
-const looks = ["network", "ready"] as const;
+const all = ["network", "machine", "install", "ready"] as const;
+const looks = ["network", "machine", "ready"] as const;
 
 /** What the look at a node from within must notice. */
 export const nodeRounds: readonly Round[] = [

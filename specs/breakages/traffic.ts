@@ -76,5 +76,5 @@ export const trafficRounds: readonly Round[] = [
     ],
   },
   // After the last one: healed.
-  { looks: ["network", "install", "ready", "access", "networking", "storage"], breakages: [] },
+  { looks: ["network", "machine", "install", "ready", "access", "networking", "storage"], breakages: [] },
 ];

@@ -100,31 +100,31 @@ export const mutants = [
       seen.ssh[worker]!.otherUser = "accepted";
     },
   ),
-  mutant("network", "sshd allows passwords", { [sshd]: /"passwordauthentication": "yes"/ }, (seen) => {
+  mutant("machine", "sshd allows passwords", { [sshd]: /"passwordauthentication": "yes"/ }, (seen) => {
     seen.nodes[worker]!.sshd["passwordauthentication"] = "yes";
   }),
   mutant(
-    "network",
+    "machine",
     "sshd allows passwords by questions",
     { [sshd]: /"kbdinteractiveauthentication": "yes"/ },
     (seen) => {
       seen.nodes[worker]!.sshd["kbdinteractiveauthentication"] = "yes";
     },
   ),
-  mutant("network", "sshd allows root by key", { [sshd]: /prohibit-password/ }, (seen) => {
+  mutant("machine", "sshd allows root by key", { [sshd]: /prohibit-password/ }, (seen) => {
     seen.nodes[worker]!.sshd["permitrootlogin"] = "prohibit-password";
   }),
-  mutant("network", "the image's own user is left", { [users]: /users with a shell[^]*debian/ }, (seen) => {
+  mutant("machine", "the image's own user is left", { [users]: /users with a shell[^]*debian/ }, (seen) => {
     seen.nodes[worker]!.users.push({ name: "debian", id: 1001, shell: "/bin/bash", password: "locked" });
   }),
-  mutant("network", "the user has a password", { [users]: /not locked[^]*ubuntu/ }, (seen) => {
+  mutant("machine", "the user has a password", { [users]: /not locked[^]*ubuntu/ }, (seen) => {
     seen.nodes[worker]!.users.find(({ name }) => name === "ubuntu")!.password = "set";
   }),
-  mutant("network", "root has an empty password", { [users]: /not locked[^]*"empty"/ }, (seen) => {
+  mutant("machine", "root has an empty password", { [users]: /not locked[^]*"empty"/ }, (seen) => {
     seen.nodes[worker]!.users.find(({ name }) => name === "root")!.password = "empty";
   }),
   mutant(
-    "network",
+    "machine",
     "root has a key",
     { "one key, the operator's, for the one user": /\/root\/\.ssh\/authorized_keys/ },
     (seen) => {
@@ -132,7 +132,7 @@ export const mutants = [
     },
   ),
   mutant(
-    "network",
+    "machine",
     "a second key for the user",
     { "one key, the operator's, for the one user": /files with keys/ },
     (seen) => {

@@ -121,7 +121,7 @@ export const mutants = [
     seen.base.sha256 = "0".repeat(64);
   }),
   mutant(
-    "network",
+    "machine",
     "the root file system did not grow",
     { "the root file system has grown to the planned disk": /k3s-worker-01: bytes of the root file system/ },
     (seen) => {
@@ -135,7 +135,7 @@ export const mutants = [
     seen.nodes[worker]!.memoryMiB = 512;
   }),
   mutant(
-    "network",
+    "machine",
     "the seed came from elsewhere",
     { "cloud-init took its seed from the disk and made no error": /data source[^]*DataSourceEc2/ },
     (seen) => {
@@ -143,7 +143,7 @@ export const mutants = [
     },
   ),
   mutant(
-    "network",
+    "machine",
     "cloud-init made an error",
     { "cloud-init took its seed from the disk and made no error": /errors of cloud-init[^]*runcmd/ },
     (seen) => {

@@ -1,15 +1,19 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { type NodeSeen, parseProbe } from "./node-seen.ts";
+import { type NodeNetworkSeen, parseNodeNetwork } from "./node-network-seen.ts";
+import { parseNode } from "./node-seen.ts";
 
 const probe = readFileSync(join(import.meta.dir, "..", "tools", "probe.sh"), "utf8");
-const names = [...probe.matchAll(/^section (\w+)$/gm)].map(([, name]) => name ?? "");
+const names = [...probe.matchAll(/^ *section (\w+)$/gm)].map(([, name]) => name ?? "");
+/** Those of `probe.sh network`, which ends early. */
+const ofNetwork = names.slice(0, names.indexOf("end") + 1);
+const printed = (of: readonly string[], sections: Readonly<Record<string, string>>) =>
+  of.map((name) => `@@ ${name}\n${sections[name] ?? ""}\n`).join("");
 
-/** A probe of a node of which only these sections say anything. */
-function seen(sections: Readonly<Record<string, string>>): NodeSeen {
-  return parseProbe(names.map((name) => `@@ ${name}\n${sections[name] ?? ""}\n`).join(""));
-}
+/** A probe of a node's network of which only these sections say anything. */
+const seen = (sections: Readonly<Record<string, string>>): NodeNetworkSeen =>
+  parseNodeNetwork(printed(ofNetwork, sections));
 
 describe("resolvers are those that programs really ask", () => {
   const resolved = "/run/systemd/resolve/resolv.conf: nameserver 192.168.122.1";
@@ -39,6 +43,15 @@ describe("packet sockets tell a DHCP client, whatever it is called", () => {
   });
 });
 
-test("a probe that was cut off proves nothing", () => {
-  expect(() => parseProbe("@@ addresses\n[]\n")).toThrow("the probe of a node has no section");
+test("the network is read from a whole probe as from its own", () => {
+  const sections = { name: "/etc/hostname: a", hostkeys: "/etc/ssh/ssh_host_ed25519_key.pub: ssh-ed25519 AAAA root@a" };
+  const found = seen(sections);
+  expect(found).toMatchObject({ hostnameFile: "a", hostKeys: ["ssh-ed25519 AAAA"] });
+  expect(parseNodeNetwork(printed(names, sections))).toEqual(found);
+  expect(parseNode(printed(names, sections))).toMatchObject(found);
+});
+
+test("a probe that was cut off proves nothing, and one of the network is no whole one", () => {
+  expect(() => parseNodeNetwork("@@ addresses\n[]\n")).toThrow("the probe of a node has no section end");
+  expect(() => parseNode(printed(ofNetwork, {}))).toThrow("the probe of a node has no section");
 });
