@@ -51,7 +51,9 @@ async function toolVersion(tool: BuildTool): Promise<string> {
   const [command, ...args] = probes[tool];
   try {
     // In a neutral place, and without switching: which toolchain a recipe ends up with follows from this and its go.mod.
-    const { stdout } = await run(command, args, { cwd: "/", env: { GOTOOLCHAIN: "local" } });
+    // mmdebstrap starts others to say who it is: they end with us, as when it builds.
+    const confined = process.getuid?.() === 0;
+    const { stdout } = await run(command, args, { cwd: "/", env: { GOTOOLCHAIN: "local" }, confined });
     return stdout.trim();
   } catch (cause) {
     throw new KpiError("supply", `${command} is missing or does not run`, { hint: "kpi doctor --fix", cause });
