@@ -25,7 +25,7 @@ export async function lookAtFork<At extends keyof SeenAt>(
     ...{ run, session, spec, recorded: recordedSeen(run) },
     nodes: new NodeLooks(
       (node, only) => session.probe(node, only),
-      stages.some((stage) => observers[stage].nodes),
+      stages.some((stage) => observers[stage].wholeNodes),
     ),
     others: () => Promise.resolve(), // nobody judges how long a look at a fork takes
     workload: () => (workload ??= startWorkload(session.access)),

@@ -65,8 +65,8 @@ export interface SeenAt {
 /** A thing to look at: after which stage, and how. */
 export interface Observer<T> {
   readonly after: StageName;
-  /** Whether it asks for whole nodes. */
-  readonly nodes?: true;
+  /** Whether it asks for whole nodes, and not only for their network. */
+  readonly wholeNodes?: true;
   /** Sets going what then takes its time in the cluster; done for all looks that are to come before the first of them looks. */
   begin?(look: Look): Promise<unknown>;
   observe(look: Look): Promise<T>;
@@ -96,10 +96,10 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
       return join(nodes, { dhcpPackets: lab === undefined ? undefined : await countDhcp(lab) });
     },
   },
-  machine: { after: "network", nodes: true, observe: seeNodes },
+  machine: { after: "network", wholeNodes: true, observe: seeNodes },
   install: {
     after: "install",
-    nodes: true,
+    wholeNodes: true,
     async observe(look) {
       const [nodes, binaries, files] = await Promise.all([seeNodes(look), seeBinaries(look), artefacts(look)]);
       return join(nodes, { artefacts: files, binaries });
@@ -107,7 +107,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   },
   ready: {
     after: "ready",
-    nodes: true,
+    wholeNodes: true,
     async observe(look) {
       const [nodes, api] = await Promise.all([seeNodes(look), seeApi(look.session.access.kube())]);
       return join(nodes, { api, ...times(look) });
@@ -116,7 +116,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
   networking: {
     after: "ready",
-    nodes: true,
+    wholeNodes: true,
     begin: (look) => look.workload(),
     async observe(look) {
       const traffic = async () => seeTraffic(look.session, await look.workload());

@@ -181,7 +181,7 @@ export class SharedCluster {
   /** A cluster that is being made is looked at once a stage, and once when it is Ready. */
   #nodesAt(when: StageName | "over", session: Session): NodeLooks {
     const now = this.#ahead.filter((at) => when === "over" || observers[at].after === when);
-    const whole = now.some((at) => observers[at].nodes);
+    const whole = now.some((at) => observers[at].wholeNodes);
     const looks = this.#nodes.get(when) ?? new NodeLooks((node, only) => session.probe(node, only), whole);
     this.#nodes.set(when, looks);
     return looks;
