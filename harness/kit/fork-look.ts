@@ -3,8 +3,7 @@ import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import { emptyRecord } from "../core/record.ts";
 import type { RunningCluster } from "../run/running.ts";
-import { NodeLooks } from "./node-looks.ts";
-import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
+import { type Look, nodesFor, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import type { Session } from "./session.ts";
 import type { SharedRun } from "./shared-run.ts";
 import { startWorkload, type Workload } from "./workload.ts";
@@ -23,10 +22,7 @@ export async function lookAtFork<At extends keyof SeenAt>(
   let workload: Promise<Workload> | undefined;
   const look: Look = {
     ...{ run, session, spec, recorded: recordedSeen(run) },
-    nodes: new NodeLooks(
-      (node, only) => session.probe(node, only),
-      stages.some((stage) => observers[stage].wholeNodes),
-    ),
+    nodes: nodesFor(session, stages),
     others: () => Promise.resolve(), // nobody judges how long a look at a fork takes
     workload: () => (workload ??= startWorkload(session.access)),
   };

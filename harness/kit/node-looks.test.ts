@@ -1,17 +1,17 @@
 import { expect, test } from "bun:test";
 import type { NodePlan } from "../core/plan.ts";
-import { NodeLooks } from "./node-looks.ts";
+import { NodeLooks, type ProbePart } from "./node-looks.ts";
 
 const nodes = ["a", "b"].map((name) => ({ name }) as NodePlan);
 
 /** What nodes are asked for by looks at the network of both and, where somebody wants it, at the whole of both. */
 async function probes(whole: boolean, asking: readonly ("network" | "node")[]): Promise<readonly string[]> {
   const asked: string[] = [];
-  const probe = async (node: NodePlan, only?: "network") => {
-    asked.push(`${node.name} ${only ?? "whole"}`);
+  const probe = async (node: NodePlan, part: ProbePart) => {
+    asked.push(`${node.name} ${part}`);
     throw new Error("nobody answers");
   };
-  const looks = new NodeLooks(probe, whole);
+  const looks = new NodeLooks({ probe }, whole);
   await Promise.allSettled(asking.flatMap((what) => nodes.map((node) => looks[what](node))));
   return asked;
 }

@@ -1,39 +1,46 @@
 import type { NodePlan } from "../core/plan.ts";
 import { type NodeNetworkSeen, parseNodeNetwork } from "./node-network-seen.ts";
 import { type NodeSeen, parseNode } from "./node-seen.ts";
+import { ProbeText } from "./probe-text.ts";
 
-/** Asks a node what probe.sh asks: everything, or only about its network. */
-type Probe = (node: NodePlan, only?: "network") => Promise<string>;
+/** How much a node is asked for: everything that claims judge, or what is about its network. */
+export type ProbePart = "whole" | "network";
+
+/** Who asks nodes: prints what probe.sh prints. */
+interface Prober {
+  probe(node: NodePlan, part: ProbePart): Promise<string>;
+}
 
 /**
  * The nodes as they are at one moment: each is probed once, whoever asks. Where nobody is going to ask for more than its network, a node
  * is only asked about that.
  */
 export class NodeLooks {
-  readonly #whole = new Map<string, Promise<string>>();
-  readonly #network = new Map<string, Promise<string>>();
+  readonly #probes = new Map<string, Promise<ProbeText>>();
+  readonly #nodes = new Map<string, Promise<NodeSeen>>();
 
   /** `whole`: somebody is going to ask for whole nodes, so that a look at the network takes its part of that. */
   constructor(
-    private readonly probe: Probe,
+    private readonly prober: Prober,
     private readonly whole: boolean,
   ) {}
 
   /** Everything that claims ask about a node. */
-  async node(node: NodePlan): Promise<NodeSeen> {
-    return parseNode(await this.#printed(node, "whole"));
+  node(node: NodePlan): Promise<NodeSeen> {
+    const seeing = this.#nodes.get(node.name) ?? this.#probe(node, "whole").then(parseNode);
+    this.#nodes.set(node.name, seeing);
+    return seeing;
   }
 
   /** Who a node is, and how it is in its network. */
-  async network(node: NodePlan): Promise<NodeNetworkSeen> {
-    const part = this.whole || this.#whole.has(node.name) ? "whole" : "network";
-    return parseNodeNetwork(await this.#printed(node, part));
+  network(node: NodePlan): Promise<NodeNetworkSeen> {
+    return this.#probe(node, this.whole || this.#nodes.has(node.name) ? "whole" : "network").then(parseNodeNetwork);
   }
 
-  #printed(node: NodePlan, part: "whole" | "network"): Promise<string> {
-    const asked = part === "whole" ? this.#whole : this.#network;
-    const printing = asked.get(node.name) ?? this.probe(node, ...(part === "network" ? [part] : []));
-    asked.set(node.name, printing);
-    return printing;
+  #probe(node: NodePlan, part: ProbePart): Promise<ProbeText> {
+    const key = `${node.name} ${part}`;
+    const probing = this.#probes.get(key) ?? this.prober.probe(node, part).then((printed) => new ProbeText(printed));
+    this.#probes.set(key, probing);
+    return probing;
   }
 }

@@ -3,13 +3,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { type NodeNetworkSeen, parseNodeNetwork } from "./node-network-seen.ts";
 import { parseNode } from "./node-seen.ts";
+import { ProbeText } from "./probe-text.ts";
 
 const probe = readFileSync(join(import.meta.dir, "..", "tools", "probe.sh"), "utf8");
 const names = [...probe.matchAll(/^ *section (\w+)$/gm)].map(([, name]) => name ?? "");
 /** Those of `probe.sh network`, which ends early. */
 const ofNetwork = names.slice(0, names.indexOf("end") + 1);
 const printed = (of: readonly string[], sections: Readonly<Record<string, string>>) =>
-  of.map((name) => `@@ ${name}\n${sections[name] ?? ""}\n`).join("");
+  new ProbeText(of.map((name) => `@@ ${name}\n${sections[name] ?? ""}\n`).join(""));
 
 /** A probe of a node's network of which only these sections say anything. */
 const seen = (sections: Readonly<Record<string, string>>): NodeNetworkSeen =>
@@ -52,6 +53,6 @@ test("the network is read from a whole probe as from its own", () => {
 });
 
 test("a probe that was cut off proves nothing, and one of the network is no whole one", () => {
-  expect(() => parseNodeNetwork("@@ addresses\n[]\n")).toThrow("the probe of a node has no section end");
+  expect(() => parseNodeNetwork(new ProbeText("@@ addresses\n[]\n"))).toThrow("the probe of a node has no section end");
   expect(() => parseNode(printed(ofNetwork, {}))).toThrow("the probe of a node has no section");
 });

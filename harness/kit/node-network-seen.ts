@@ -1,4 +1,4 @@
-import { ProbeText, type ShownLine } from "./probe-text.ts";
+import type { ProbeText, ShownLine } from "./probe-text.ts";
 
 /** An address of an interface. */
 export interface AddressSeen {
@@ -60,9 +60,8 @@ const dhcpPorts = /:(68|546)\b/;
 /** What a packet socket gets: everything, or IPv4. A client that has no address yet asks and hears through one. */
 const dhcpPackets = /^(0003|0800)$/;
 
-/** Reads what probe.sh printed, with `network` or without. Pure. */
-export function parseNodeNetwork(printed: string): NodeNetworkSeen {
-  const probe = new ProbeText(printed);
+/** Reads what probe.sh printed of a node's network, alone or as a part of all. Pure. */
+export function parseNodeNetwork(probe: ProbeText): NodeNetworkSeen {
   const links = JSON.parse(probe.text("addresses") || "[]") as IpLink[];
   const sockets = probe.lines("sockets").map(parseSocket);
   return {
@@ -80,7 +79,7 @@ export function parseNodeNetwork(printed: string): NodeNetworkSeen {
       }),
     ),
     resolvers: parseResolvers(probe.shown("resolv")),
-    hostKeys: probe.shown("hostkeys").map(({ text }) => text.split(" ").slice(0, 2).join(" ")),
+    hostKeys: probe.keys("hostkeys").map(({ key }) => key),
     dhcp: {
       leases: probe.lines("leases"),
       clients: probe.lines("processes").filter((name) => dhcpClients.test(name)),

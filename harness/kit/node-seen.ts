@@ -1,6 +1,6 @@
 import type { Verdict } from "../core/event.ts";
 import { type NodeNetworkSeen, parseNodeNetwork } from "./node-network-seen.ts";
-import { ProbeText } from "./probe-text.ts";
+import type { ProbeText } from "./probe-text.ts";
 
 /** A unit as systemd shows it. */
 export interface UnitSeen {
@@ -55,19 +55,16 @@ export interface NodeSeen extends NodeNetworkSeen {
 }
 
 /** Reads what probe.sh printed. Pure. */
-export function parseNode(printed: string): NodeSeen {
-  const probe = new ProbeText(printed);
+export function parseNode(probe: ProbeText): NodeSeen {
   const passwords = new Map(probe.lines("passwords").map((line) => line.split(" ") as [string, string]));
   const status = JSON.parse(probe.text("cloudinit") || "{}") as CloudInitStatus;
   return {
-    ...parseNodeNetwork(printed),
+    ...parseNodeNetwork(probe),
     users: probe.lines("passwd").map((line) => {
       const [name = "", id = "", , shell = ""] = line.split(" ");
       return { name, id: Number(id), shell, password: (passwords.get(name) ?? "unknown") as UserSeen["password"] };
     }),
-    authorizedKeys: probe
-      .shown("keys")
-      .map(({ path, text }) => ({ file: path, key: text.split(" ").slice(0, 2).join(" ") })),
+    authorizedKeys: probe.keys("keys"),
     sshd: Object.fromEntries(
       probe
         .lines("sshd")

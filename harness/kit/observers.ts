@@ -11,7 +11,7 @@ import { type ApiSeen, seeApi } from "./api-seen.ts";
 import type { BinarySeen } from "./binary-seen.ts";
 import type { NodeNetworkSeen } from "./node-network-seen.ts";
 import type { NodeSeen } from "./node-seen.ts";
-import type { NodeLooks } from "./node-looks.ts";
+import { NodeLooks } from "./node-looks.ts";
 import { type IdempotenceSeen, seeIdempotence } from "./idempotence-seen.ts";
 import { type ImageSeen, seeImage } from "./image-seen.ts";
 import { seeTraffic, type TrafficSeen } from "./traffic-seen.ts";
@@ -20,14 +20,12 @@ import type { Session } from "./session.ts";
 import type { SharedRun } from "./shared-run.ts";
 
 /** All nodes, each seen from within. Asking for one that could not be looked at throws why. */
-export interface NodesSeen {
-  readonly nodes: Readonly<Record<string, NodeSeen>>;
+export interface NodesSeen<Node = NodeSeen> {
+  readonly nodes: Readonly<Record<string, Node>>;
 }
 
 /** The nodes' network as soon as it is as planned, and what passed between them until they were looked at. */
-export interface NetworkSeen {
-  /** As `NodesSeen`. */
-  readonly nodes: Readonly<Record<string, NodeNetworkSeen>>;
+export interface NetworkSeen extends NodesSeen<NodeNetworkSeen> {
   /** Packets of DHCP on the lab's bridge since before the first boot; undefined where the hypervisor is not a lab. */
   readonly dhcpPackets: number | undefined;
 }
@@ -142,6 +140,14 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
     observe: ({ session, spec, others }) => seeIdempotence(session.access, spec, others),
   },
 };
+
+/** The nodes at one moment, for looks at these stages. */
+export function nodesFor(session: Session, stages: readonly (keyof SeenAt)[]): NodeLooks {
+  return new NodeLooks(
+    session,
+    stages.some((stage) => observers[stage].wholeNodes),
+  );
+}
 
 function times({ run }: Look): Pick<ReadySeen, "took" | "factor"> {
   const cold = coldRun(run.dir);

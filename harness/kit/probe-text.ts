@@ -48,6 +48,11 @@ export class ProbeText {
     });
   }
 
+  /** The public keys in its files, without their comments: `ssh-ed25519 AAAA...`. */
+  keys(section: string): { file: string; key: string }[] {
+    return this.shown(section).map(({ path, text }) => ({ file: path, key: text.split(" ").slice(0, 2).join(" ") }));
+  }
+
   /** The first line of a file in it; "" when there is none. */
   value(section: string, path: string): string {
     return this.shown(section).find((line) => line.path === path)?.text ?? "";

@@ -7,6 +7,7 @@ import { writeWhole } from "../run/cluster.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
 import { type NodeHandle, connectLimit, nodeHandle } from "./node.ts";
 import { type BinarySeen, parseBinary } from "./binary-seen.ts";
+import type { ProbePart } from "./node-looks.ts";
 import type { NodeSeen } from "./node-seen.ts";
 
 const tools = join(import.meta.dir, "..", "tools");
@@ -46,11 +47,10 @@ export class Session implements AsyncDisposable {
     await connection?.close();
   }
 
-  /** What probe.sh prints of a node, in one round trip: everything that claims ask, or only about its network. */
-  async probe(node: NodePlan, only?: "network"): Promise<string> {
+  /** What probe.sh prints of a node, in one round trip. */
+  async probe(node: NodePlan, part: ProbePart): Promise<string> {
     const connection = await this.connect(node);
-    const command = ["sudo -n sh -s", ...(only === undefined ? [] : [only])].join(" ");
-    return (await connection.exec(command, { input: probe, timeout: minutes(2) })).stdout;
+    return (await connection.exec(`sudo -n sh -s ${part}`, { input: probe, timeout: minutes(2) })).stdout;
   }
 
   /** The k3s of a node, which has been looked at; hashed once, as long as it is the same file. Undefined while none is installed. */

@@ -9,9 +9,9 @@ import { chooseSpec } from "../run/choice.ts";
 import { writeWhole } from "../run/cluster.ts";
 import { run as runProgram } from "../tools/exec.ts";
 import { type NodeHandle, nodeHandle } from "./node.ts";
-import { NodeLooks } from "./node-looks.ts";
+import type { NodeLooks } from "./node-looks.ts";
 import type { CallSite } from "./call-site.ts";
-import { type Look, observers, recordedSeen, type SeenAt } from "./observers.ts";
+import { type Look, nodesFor, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
 import { startWorkload, type Workload } from "./workload.ts";
@@ -180,9 +180,8 @@ export class SharedCluster {
 
   /** A cluster that is being made is looked at once a stage, and once when it is Ready. */
   #nodesAt(when: StageName | "over", session: Session): NodeLooks {
-    const now = this.#ahead.filter((at) => when === "over" || observers[at].after === when);
-    const whole = now.some((at) => observers[at].wholeNodes);
-    const looks = this.#nodes.get(when) ?? new NodeLooks((node, only) => session.probe(node, only), whole);
+    const ahead = this.#ahead.filter((at) => when === "over" || observers[at].after === when);
+    const looks = this.#nodes.get(when) ?? nodesFor(session, ahead);
     this.#nodes.set(when, looks);
     return looks;
   }

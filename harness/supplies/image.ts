@@ -9,7 +9,7 @@ import type { Plan } from "../core/plan.ts";
 import { abandoned, entries, hiddenName } from "../tools/directory.ts";
 import { tryLock } from "../tools/owner.ts";
 import { type PackerBuild, packerBuild, packerInit, packerVersion } from "../tools/packer.ts";
-import { run } from "../tools/exec.ts";
+import { mayConfine, run } from "../tools/exec.ts";
 import { type ImageInputs, imageChanges, imageKey, templateFiles } from "./image-key.ts";
 import { sha256File } from "./store.ts";
 import type { ResolvedSupply } from "./supply.ts";
@@ -217,7 +217,7 @@ async function pack(options: BuildImageOptions, inputs: ImageInputs, work: strin
   await rename(image, packed);
   await run("qemu-img", ["convert", "-O", "qcow2", packed, image], {
     log,
-    confined: process.getuid?.() === 0,
+    confined: mayConfine,
     ...stoppable,
   });
 }

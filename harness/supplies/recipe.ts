@@ -3,7 +3,7 @@ import { basename, join } from "node:path";
 import { milliseconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
-import { run } from "../tools/exec.ts";
+import { mayConfine, run } from "../tools/exec.ts";
 import type { BuildSource, BuildTool, Supply, SupplyLock } from "./lock.ts";
 import { sha256File, type Staging, supplyDir } from "./store.ts";
 
@@ -52,8 +52,11 @@ async function toolVersion(tool: BuildTool): Promise<string> {
   try {
     // In a neutral place, and without switching: which toolchain a recipe ends up with follows from this and its go.mod.
     // mmdebstrap starts others to say who it is: they end with us, as when it builds.
-    const confined = process.getuid?.() === 0;
-    const { stdout } = await run(command, args, { cwd: "/", env: { GOTOOLCHAIN: "local" }, confined });
+    const { stdout } = await run(command, args, {
+      cwd: "/",
+      env: { GOTOOLCHAIN: "local" },
+      confined: mayConfine,
+    });
     return stdout.trim();
   } catch (cause) {
     throw new KpiError("supply", `${command} is missing or does not run`, { hint: "kpi doctor --fix", cause });
@@ -86,7 +89,7 @@ export async function runRecipe(
         KPI_SUPPLY_VERSION: build.version ?? supply.version,
         GOTOOLCHAIN: "auto",
       },
-      confined: process.getuid?.() === 0,
+      confined: mayConfine,
       // Confined, it leaves nothing that it would have to tidy up, and the staging directory is ours to remove.
       grace: milliseconds(300),
       log,

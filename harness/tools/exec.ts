@@ -24,7 +24,7 @@ export interface RunOptions {
   accept?: readonly number[];
   /**
    * Run in a PID namespace of its own whose init dies with this process, however this process ends (SIGKILL too): nothing
-   * that the program starts can be left behind. Needs root.
+   * that the program starts can be left behind. Needs root: `mayConfine`.
    */
   confined?: boolean;
   /** Secrets which must not appear in an error or a log, replaced by `***`. */
@@ -41,6 +41,9 @@ export interface EndedCommand {
   readonly elapsed: Duration;
   readonly code?: number;
 }
+
+/** Whether this user may run programs confined. */
+export const mayConfine = process.getuid?.() === 0;
 
 const listeners = new Set<(ended: EndedCommand) => void>();
 

@@ -1,7 +1,7 @@
 import { type Duration, minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
-import { run } from "./exec.ts";
+import { mayConfine, run } from "./exec.ts";
 
 /** One build. Paths are absolute. */
 export interface PackerBuild {
@@ -102,7 +102,7 @@ function optionsOf({ work, log, timeout = minutes(30), signal }: PackerBuild) {
     log,
     timeout,
     grace: seconds(2),
-    confined: process.getuid?.() === 0,
+    confined: mayConfine,
     ...(signal === undefined ? {} : { signal }),
   };
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# probe.sh [network]: everything that claims ask about one node, in one go; with `network` only who it is and how it is in its network.
+# probe.sh whole | network: everything that claims ask about one node, in one go, or only who it is and how it is in its network.
 # Run as root on the node, from standard input, so nothing is left there. Prints sections: a line "@@ NAME", then the section's text.
 # Forks little: an emulated node pays for each process. Prints no secret: no token, no private key, no password hash.
 export LC_ALL=C
@@ -34,7 +34,7 @@ section raw
 show /proc/net/packet
 section processes
 cat /proc/[0-9]*/comm 2> /dev/null
-if [ "${1-}" = network ]; then
+if [ "$1" = network ]; then
   section end
   exit
 fi
