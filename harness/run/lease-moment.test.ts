@@ -1,5 +1,15 @@
 import { expect, test } from "bun:test";
-import { firstToPause, pauseInTurn, pauseMoment, renewal } from "./lease-moment.ts";
+import { firstToPause, lastRenewal, pauseInTurn, pauseMoment, renewal } from "./lease-moment.ts";
+
+test("when a node renewed last says its lease, by a clock that may be off", () => {
+  expect(lastRenewal(50_000, 0, 53_000)).toBe(50_000);
+  expect(lastRenewal(110_000, 60_000, 53_000)).toBe(50_000);
+});
+
+test("a lease says nothing when its node's clock has been set since, or when its node is late", () => {
+  expect(lastRenewal(50_000, -60_000, 53_000), "in the future").toBeUndefined();
+  expect(lastRenewal(50_000, 0, 50_000 + renewal), "late").toBeUndefined();
+});
 
 test("a node is paused just before it would renew", () => {
   const before = 1_000 + renewal - pauseMoment(1_000, 3_000);

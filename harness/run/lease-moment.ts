@@ -1,5 +1,6 @@
 import { notYet, orAborted, until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
+import { GuestAgent } from "../tools/guest-agent.ts";
 import type { Machines } from "../tools/libvirt-machine.ts";
 import type { Access } from "./access.ts";
 
@@ -10,6 +11,15 @@ export const renewal = 10_000;
  * The watch tells of a renewal some tenths of a second late, and with a clock that is not set yet a renewal would not count.
  */
 const margin = 1_000;
+
+/**
+ * When a node renewed last, of its lease and how far its clock is ahead of ours, which `wall` reads; milliseconds since 1970 by ours.
+ * Undefined when that is not within a period: its clock has been set since, or it is late, and will be seen. Pure.
+ */
+export function lastRenewal(renewedAt: number, ahead: number, wall: number): number | undefined {
+  const at = renewedAt - ahead;
+  return at <= wall && wall - at < renewal ? at : undefined;
+}
 
 /** When a node that renewed at `at` is to be paused, from `now` on. Pure. */
 export function pauseMoment(at: number, now: number): number {
@@ -46,8 +56,8 @@ export function pauseInTurn(): (running: ReadonlyMap<string, number>, now: numbe
 }
 
 /**
- * Pauses every node just before it would renew its lease, within one period, so that whoever goes on from here has
- * fresh leases from all of them at once. Watches the renewals of a period first.
+ * Pauses every node just before it would renew its lease, within one period, so that whoever goes on from here has fresh leases
+ * from all of them at once. When each renewed last says its lease, read by the node's clock, or its next renewal.
  */
 export async function pauseBeforeRenewal(access: Access, machines: Machines, signal: AbortSignal): Promise<void> {
   const stop = new AbortController();
@@ -64,12 +74,24 @@ export async function pauseBeforeRenewal(access: Access, machines: Machines, sig
     },
     { signal: either },
   );
+  const ahead = new Map<string, number>();
+  const asking = names.map(async (name) =>
+    ahead.set(name, await new GuestAgent(access.libvirt, name).clockOffset(either)),
+  );
+  for (const each of asking) each.catch(() => {}); // who has no answer is seen to renew
   const paused: string[] = [];
   const turn = pauseInTurn();
   const all = until(
     "the nodes do not renew their leases",
     seconds(60),
     async () => {
+      const wall = Date.now();
+      for (const name of names) {
+        const [offset, renewedAt] = [ahead.get(name), renewals.get(name)];
+        if (seen.has(name) || offset === undefined || renewedAt === undefined) continue;
+        const at = lastRenewal(renewedAt, offset, wall);
+        if (at !== undefined) seen.set(name, performance.now() - (wall - at));
+      }
       const missing = names.filter((name) => !seen.has(name));
       if (missing.length > 0) notYet(`nothing of ${missing.join(", ")}`);
       const left = new Map([...seen].filter(([name]) => names.includes(name) && !paused.includes(name)));
