@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { orAborted } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
-import { SshClient } from "./ssh.ts";
+import { keyExchange, SshClient } from "./ssh.ts";
 import { parsePublicKey } from "./ssh-key.ts";
 
 /** One way to try to log in. Keys and passwords are secret. */
@@ -50,7 +50,7 @@ export async function tryLogin({ user, hostKey, open, attempts }: LoginOptions):
       sock: socket,
       username: user,
       readyTimeout: limit,
-      algorithms: { serverHostKey: [expected.type] },
+      algorithms: { serverHostKey: [expected.type], kex: keyExchange },
       hostVerifier: (key) => key.toString("base64") === expected.base64,
       authHandler(left, _partly, go) {
         for (const method of left ?? []) offered.add(method);

@@ -17,7 +17,7 @@ declare module "ssh2" {
       partly: boolean | null,
       next: (attempt: AuthAttempt | false) => void,
     ) => void;
-    algorithms: { serverHostKey: string[] };
+    algorithms: { serverHostKey: string[]; kex: string[] };
     hostVerifier(key: Buffer): boolean;
   }
 
