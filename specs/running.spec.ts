@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import {
   type Access,
@@ -13,20 +14,58 @@ import {
   testKpi,
 } from "../harness/kit.ts";
 import { askingTwice } from "./inner-suites.ts";
+import { killed } from "./killed.ts";
+import { expectReady, labCheckpoint } from "./lab-checkpoint.ts";
+import { leaksOf } from "./leaks.ts";
 
+// What becomes of a cluster that runs: one, gone on with from its checkpoint, to which all of this is done.
 setDefaultTimeout(minutes(10));
 const worker = "k3s-worker-01";
-const kpi = testKpi();
-afterAll(() => kpi[Symbol.asyncDispose]());
+const kpi = testKpi({ checkpoints: true });
+const dir = mkdtempSync(join(tmpdir(), "kpi-running-"));
+afterAll(async () => {
+  await kpi[Symbol.asyncDispose]();
+  rmSync(dir, { recursive: true, force: true });
+});
 
-const file = join(kpi.temporary, "running.spec.ts");
-const told = join(kpi.temporary, "killed");
+const file = join(dir, "inner.spec.ts");
+const told = join(dir, "killed");
 
 let access: Access;
+let events: readonly any[];
+let since: number;
 beforeAll(async () => {
-  await kpi.succeed(["up", "lab", "--warm"]);
+  await labCheckpoint(kpi);
+  since = Date.now();
+  const { stdout } = await kpi.succeed(["up", "lab", "--warm", "--json"]);
+  events = stdout.split("\n").map((line) => JSON.parse(line));
   ({ access } = await openAccess(new ClusterDir(kpi.state, "kpi")));
-}, minutes(10));
+}, minutes(30));
+
+test("up --warm of the unchanged spec goes on from the checkpoint, and a second up leaves it as it is", async () => {
+  expect(events.find((event) => event.type === "stage-ended" && event.stage === "warm")).toMatchObject({
+    outcome: "passed",
+  });
+  expect(events.some((event) => event.type === "stage-started" && event.stage === "apply")).toBe(false);
+  await expectReady(kpi, "kpi", since);
+  expect((await kpi.succeed(["up", "lab"])).stdout).toContain("is running and unchanged");
+});
+
+test.each([/saving memory and disks/, /reading back/])(
+  "a checkpoint of it that is killed at %p is not there, and the nodes go on",
+  async (at) => {
+    const checkpoints = () => readdirSync(join(kpi.cache, "checkpoints")).sort();
+    const before = checkpoints();
+    const asked = Date.now();
+    expect(await killed(kpi, ["checkpoint", "kpi"], at)).toContain("half a checkpoint of cluster kpi");
+    expect(checkpoints()).toEqual(before);
+    const domains = JSON.parse((await kpi.succeed(["labs", "--json"])).stdout)[0].domains;
+    expect(Object.values(domains)).toEqual(["running", "running", "running"]);
+    await kpi.succeed(["kubectl", "wait", "node", "--all", "--for=condition=Ready", "--timeout=60s"]);
+    const { stdout } = await kpi.succeed(["ssh", "k3s-worker-02", "--", "date +%s"]);
+    expect(Number(stdout) * 1_000).toBeGreaterThan(asked - 1_000);
+  },
+);
 
 test("a paused machine: the claim on domains fails, and names it", async () => {
   const bun = join(projectRoot, "node_modules", ".bin", "bun");
@@ -128,4 +167,9 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     expect(junit).toMatch(/<testsuites .*tests="8" failures="2" errors="0">/);
     expect(junit).toMatch(new RegExp(`<failure type="claim" message="${worker}: k3s-agent has (stopped|failed)">`));
   });
+});
+
+test("down leaves nothing of it", async () => {
+  await kpi.succeed(["down", "kpi"]);
+  expect(leaksOf(kpi)).toEqual([]);
 });
