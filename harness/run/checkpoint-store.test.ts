@@ -65,13 +65,17 @@ describe("the store", () => {
 
   test("one that somebody uses stays; a newer one of the same key replaces the others", () => {
     const used = make("used", { key: "k", madeAt: "2026-01-01T00:00:00Z" });
+    const dead = { pid: process.pid, start: 1, command: "a dead one" };
+    const stale = store.refer(used, "kpi-f0", dead);
     const ref = store.refer(used, "kpi-f1");
+    expect(existsSync(stale), "what dead ones have left").toBe(false);
     make("older", { key: "k", madeAt: "2026-01-02T00:00:00Z" });
     make("newest", { key: "k", madeAt: "2026-01-03T00:00:00Z" });
     expect(store.users(used)).toEqual(["kpi-f1"]);
     expect(store.evict(cache, 100).map(({ manifest }) => manifest.id)).toEqual(["older"]);
     expect(ids()).toEqual(["newest", "used"]);
-    writeFileSync(ref, JSON.stringify({ pid: process.pid, start: 1, command: "a dead one" }));
+    rmSync(ref);
+    store.refer(used, "kpi-f0", dead);
     expect(store.users(used)).toEqual([]);
     store.evict(cache, 0);
     expect(ids()).toEqual([]);

@@ -6,7 +6,7 @@ import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
 import { abandoned, entries, filesBelow, hiddenName } from "../tools/directory.ts";
-import { liveOwner, type Owner, thisOwner } from "../tools/owner.ts";
+import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
 import { writeWhole } from "./cluster.ts";
 import type { CheckpointInputs } from "./checkpoint-key.ts";
 
@@ -112,8 +112,10 @@ export function noteUse({ dir, uses }: StoredCheckpoint): void {
 
 /** Says who uses a checkpoint: as long as that process lives, it is not removed. Gives the file, to be written again for another owner. */
 export function refer(dir: string, lab: string, owner: Owner = thisOwner()): string {
-  const path = join(dir, "refs", `${lab}-${owner.pid}-${owner.start}.json`);
-  mkdirSync(join(dir, "refs"), { recursive: true, mode: 0o700 });
+  const refs = join(dir, "refs");
+  mkdirSync(refs, { recursive: true, mode: 0o700 });
+  for (const name of entries(refs)) if (!isAlive(referrer(name))) rmSync(join(refs, name), { force: true });
+  const path = join(refs, `${lab}-${owner.pid}-${owner.start}.json`);
   writeFileSync(path, JSON.stringify(owner), { mode: 0o600 });
   return path;
 }
@@ -121,8 +123,15 @@ export function refer(dir: string, lab: string, owner: Owner = thisOwner()): str
 /** The labs that use a checkpoint and live. */
 export function users(dir: string): string[] {
   return entries(join(dir, "refs"))
-    .filter((name) => liveOwner(join(dir, "refs", name)) !== undefined)
-    .map((name) => name.replace(/-\d+-\d+\.json$/, ""));
+    .map(referrer)
+    .filter(isAlive)
+    .map(({ lab }) => lab);
+}
+
+/** Whose a file of `refs` is, by its name: that is whole from the moment it is there. One that is not named so is nobody's. */
+function referrer(name: string): { readonly lab: string; readonly pid: number; readonly start: number } {
+  const [, lab = "", pid, start] = /^(.+)-(\d+)-(\d+)\.json$/.exec(name) ?? [];
+  return { lab, pid: Number(pid), start: Number(start) };
 }
 
 /** What eviction looks at. */
