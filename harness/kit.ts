@@ -14,6 +14,7 @@ export { type Judgement, judgeBudget, renderJudgement } from "./core/calibration
 export { notYet, until } from "./core/deadline.ts";
 export { milliseconds, minutes, seconds } from "./core/duration.ts";
 export { type Access, openAccess } from "./run/access.ts";
+export { knownBinary } from "./run/binary.ts";
 export { ClusterDir } from "./run/cluster.ts";
 export { type Fault, faultsInForce } from "./run/fault.ts";
 export { during, type Invariant } from "./run/invariant.ts";

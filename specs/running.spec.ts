@@ -6,6 +6,7 @@ import {
   type Access,
   ClusterDir,
   type Fault,
+  knownBinary,
   minutes,
   nodeFaults,
   openAccess,
@@ -48,17 +49,25 @@ test("up --warm of the unchanged spec goes on from the checkpoint, and a second 
   });
   expect(events.some((event) => event.type === "stage-started" && event.stage === "apply")).toBe(false);
   await expectReady(kpi, "kpi", since);
+  // The checkpoint tells what the k3s on each node is, so nobody who asks has to wait until the node has hashed it.
+  for (const { name } of access.plan.nodes) expect(knownBinary(access.cluster, name)?.sha256).toMatch(/^[0-9a-f]{64}$/);
   expect((await kpi.succeed(["up", "lab"])).stdout).toContain("is running and unchanged");
 });
 
-test.each([/saving memory and disks/, /reading back/])(
-  "a checkpoint of it that is killed at %p is not there, and the nodes go on",
-  async (at) => {
+test.each([
+  { at: /saving memory and disks/, looked: false },
+  { at: /reading back/, looked: true },
+])(
+  "a checkpoint of it that is killed at $at is not there, and the nodes go on; it has looked at a k3s that nobody knew: $looked",
+  async ({ at, looked }) => {
+    rmSync(access.cluster.path("binaries", `${worker}.json`), { force: true });
     const checkpoints = () => readdirSync(join(kpi.cache, "checkpoints")).sort();
     const before = checkpoints();
     const asked = Date.now();
     expect(await killed(kpi, ["checkpoint", "kpi"], at)).toContain("half a checkpoint of cluster kpi");
     expect(checkpoints()).toEqual(before);
+    const same = knownBinary(access.cluster, "k3s-worker-02")?.sha256;
+    expect(knownBinary(access.cluster, worker)?.sha256).toBe(looked ? same : undefined);
     const domains = JSON.parse((await kpi.succeed(["labs", "--json"])).stdout)[0].domains;
     expect(Object.values(domains)).toEqual(["running", "running", "running"]);
     await kpi.succeed(["kubectl", "wait", "node", "--all", "--for=condition=Ready", "--timeout=60s"]);

@@ -1,18 +1,15 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
 import type { NodePlan, Plan } from "../core/plan.ts";
 import type { Access } from "../run/access.ts";
-import { writeWhole } from "../run/cluster.ts";
+import { type BinarySeen, knownBinary, seeBinary } from "../run/binary.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
 import { type NodeHandle, connectLimit, nodeHandle } from "./node.ts";
-import { type BinarySeen, parseBinary } from "./binary-seen.ts";
 import type { ProbePart } from "./node-looks.ts";
 import type { NodeSeen } from "./node-seen.ts";
 
-const tools = join(import.meta.dir, "..", "tools");
-const probe = readFileSync(join(tools, "probe.sh"), "utf8");
-const k3sBinary = readFileSync(join(tools, "k3s-binary.sh"), "utf8");
+const probe = readFileSync(join(import.meta.dir, "..", "tools", "probe.sh"), "utf8");
 
 /** The ways into a cluster while specs look at it: one connection a node, kept open, and each node probed once a look. */
 export class Session implements AsyncDisposable {
@@ -57,14 +54,9 @@ export class Session implements AsyncDisposable {
   async binary(node: NodePlan, { files }: NodeSeen): Promise<BinarySeen | undefined> {
     const file = files.find(({ path }) => path === "/usr/local/bin/k3s");
     if (file === undefined) return undefined;
-    const kept = this.access.cluster.path("binaries", `${node.name}.json`);
-    const known = existsSync(kept) ? (JSON.parse(readFileSync(kept, "utf8")) as BinarySeen) : undefined;
-    if (known?.stamp === file.stamp) return known;
-    const connection = await this.connect(node);
-    const { stdout } = await connection.exec("sudo -n sh -s", { input: k3sBinary, timeout: minutes(2) });
-    const seen = parseBinary(stdout, file.stamp);
-    writeWhole(kept, JSON.stringify(seen));
-    return seen;
+    const { cluster } = this.access;
+    const known = knownBinary(cluster, node.name);
+    return known?.stamp === file.stamp ? known : seeBinary(cluster, node.name, await this.connect(node));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

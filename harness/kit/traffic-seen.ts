@@ -52,29 +52,26 @@ export async function seeTraffic(session: Session, { started }: Workload): Promi
 }
 
 /**
- * One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded by the tools themselves (`timeout` ends one
- * program, not its children), and made side by side: lost packets are waited for once.
+ * One shell script a pod; each line of its output is `KEY VALUE...`. Attempts are bounded, and made side by side: lost packets are waited
+ * for once. Starts few programs, because an emulated node pays for each.
  */
 function script(own: string, pods: readonly StartedPod[], service: string, name: string): string {
   const others = pods.filter(({ node }) => node !== own);
   return [
-    "echo mtu $(cat /sys/class/net/eth0/mtu)",
-    "echo resolver $(sed -n 's/^nameserver //p' /etc/resolv.conf)",
+    "read -r mtu < /sys/class/net/eth0/mtu",
+    "echo mtu $mtu",
+    'while read -r key value; do [ "$key" != nameserver ] || echo resolver $value; done < /etc/resolv.conf',
     ...others.map(({ node, address }) => `ping -c 1 -W 10 ${address} > /dev/null 2>&1 && echo ping ${node} &`),
     // 28 bytes of IP and ICMP header: fills a packet of the overlay's MTU exactly.
     ...others.map(
-      ({ node, address }) =>
-        `ping -c 1 -W 10 -s $(($(cat /sys/class/net/eth0/mtu) - 28)) ${address} > /dev/null 2>&1 && echo full ${node} &`,
+      ({ node, address }) => `ping -c 1 -W 10 -s $((mtu - 28)) ${address} > /dev/null 2>&1 && echo full ${node} &`,
     ),
     // A pod may not serve yet when it has started, and every node's kube-proxy hears of it later still.
-    "deadline=$(($(date +%s) + 10))",
     "ask() { timeout 3 wget -q -O - http://$1:8080/ 2> /dev/null; }",
-    "answer() { until ask $1 || [ $(date +%s) -ge $deadline ]; do usleep 200000; done; }",
-    ...others.map(({ node, address }) => `echo http ${node} $(answer ${address}) &`),
-    `echo service $(answer ${service}) &`,
-    ...[apiName, name].map(
-      (asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null | sed -n '/^Name/,$s/^Address[^:]*: *//p') &`,
-    ),
+    "again() { deadline=$(($(date +%s) + 10)); until usleep 200000; ask $1 || [ $(date +%s) -ge $deadline ]; do :; done; }",
+    ...others.map(({ node, address }) => `echo http ${node} $(ask ${address} || again ${address}) &`),
+    `echo service $(ask ${service} || again ${service}) &`,
+    ...[apiName, name].map((asked) => `echo dns ${asked} $(nslookup ${asked} 2> /dev/null) &`),
     "wait",
     "echo end",
   ].join("\n");
@@ -103,9 +100,12 @@ function parsePod(pod: StartedPod, text: string): PodSeen {
       ]),
     ),
     service: of("service")[0]?.[0] ?? "",
-    dns: Object.fromEntries(of("dns").map(([name = "", address = ""]) => [name, address])),
+    dns: Object.fromEntries(of("dns").map(([name = "", ...answer]) => [name, resolved(answer.join(" "))])),
   };
 }
+
+/** The address in an answer of busybox's nslookup, which first names the server, in the same words; empty when there is none. */
+const resolved = (answer: string) => /\bName: .*?\bAddress[^:]*: (\S+)/.exec(answer)?.[1] ?? "";
 
 /**
  * Runs shell commands in a pod's own namespaces, through its node: `kubectl exec` costs an emulated node a second of runc, and where

@@ -11,6 +11,7 @@ import { filesBelow } from "../tools/directory.ts";
 import { Terraform } from "../tools/terraform.ts";
 import type { Access } from "./access.ts";
 import { awaitAwake } from "./awake.ts";
+import { knownBinary, seeBinary } from "./binary.ts";
 import { checkpointKey, currentInputs } from "./checkpoint-key.ts";
 import {
   checkpointsDir,
@@ -66,6 +67,8 @@ export async function makeCheckpoint(options: CheckpointOptions): Promise<Stored
   using _intent = declare(cluster.stateDir, { kind: "checkpoint", cluster: cluster.name, path: dir });
   try {
     const { saved, pausedFor } = await saveWell(options, dir);
+    onProgress({ what: "looking at the k3s of each node" });
+    for (const why of await seeBinaries(access, signal)) onProgress({ what: why });
     onProgress({ what: "reading back what was saved" });
     await keepKnown(access, state.run, dir);
     const files = filesBelow(dir);
@@ -133,6 +136,23 @@ async function saveWell(options: CheckpointOptions, dir: string): ReturnType<typ
       for (const part of readdirSync(dir)) rmSync(join(dir, part), { recursive: true, force: true });
     }
   }
+}
+
+/**
+ * Looks at every k3s that nobody has looked at: the forks' are the same files, so nobody who asks them has to wait for that. Returns why
+ * nodes were not looked at, which is no reason to have no checkpoint.
+ */
+async function seeBinaries(access: Access, signal: AbortSignal): Promise<string[]> {
+  const { cluster, plan } = access;
+  const unknown = plan.nodes.filter(({ name }) => knownBinary(cluster, name) === undefined);
+  const looks = unknown.map(async ({ name }) => {
+    await using connection = await access.ssh(name, { signal });
+    await seeBinary(cluster, name, connection, signal);
+  });
+  const ends = await Promise.allSettled(looks);
+  return ends.flatMap((end, index) =>
+    end.status === "fulfilled" ? [] : [`the k3s of ${unknown[index]?.name} was not looked at: ${String(end.reason)}`],
+  );
 }
 
 /** What a fork needs to be spoken to, the cluster's keys, kubeconfig and Terraform state, and what was seen that is true of forks as well. */
