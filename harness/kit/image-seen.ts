@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -73,8 +73,8 @@ export async function seeImage(access: Access, recorded: RecordedSeen, state: Cl
   const base = join(pool, `${cluster}-base`);
   const [inside, sha256Now, baseHash, disks] = await Promise.all([
     insideOf(image),
-    sha256File(image.path),
-    sha256File(base),
+    sha256Once(image.path, join(kpiPaths().state, "images-seen", `${image.key}.hash.json`)),
+    sha256Once(base, access.cluster.path("base.hash.json")),
     Promise.all(nodes.map(async ({ name }) => [name, await seeDisk(join(pool, `${cluster}-${name}`))] as const)),
   ]);
   return {
@@ -102,6 +102,22 @@ async function insideOf({ key, path }: StoredImage): Promise<ImageSeen["director
   const seen = { ...found, "/etc": found["/etc"]?.filter(({ name }) => name === "machine-id" || name === "hostname") };
   writeWhole(known, JSON.stringify(seen));
   return seen;
+}
+
+/** Hash of a file, read once as long as it is the same: nobody can set an inode or a last change. Half a gigabyte takes half a second. */
+export async function sha256Once(path: string, keptAt: string): Promise<string> {
+  const { dev, ino, ctimeNs, size } = statSync(path, { bigint: true });
+  const stamp = [dev, ino, ctimeNs, size].join(" ");
+  const known = existsSync(keptAt) ? (JSON.parse(readFileSync(keptAt, "utf8")) as KeptHash) : undefined;
+  if (known?.stamp === stamp) return known.sha256;
+  const sha256 = await sha256File(path);
+  writeWhole(keptAt, JSON.stringify({ stamp, sha256 } satisfies KeptHash));
+  return sha256;
+}
+
+interface KeptHash {
+  readonly stamp: string;
+  readonly sha256: string;
 }
 
 async function seeDisk(path: string): Promise<DiskSeen> {
