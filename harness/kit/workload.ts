@@ -49,14 +49,14 @@ export async function startWorkload(access: Access): Promise<Workload> {
   const namespace = `kpi-spec-${crypto.randomUUID().slice(0, 8)}`;
   const server = access.plan.nodes.find(({ role }) => role === "server")?.name ?? "";
   const others = access.plan.nodes.flatMap(({ name }) => (name === server ? [] : [name]));
-  const written = crypto.randomUUID();
+  const text = crypto.randomUUID();
   // Without client-node: a discovery and a second of loading less. A pod whose claim is not there yet is tried again much later.
   await create(kube, { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
   await create(kube, volumeClaim(namespace));
   await Promise.all(
     [
       refusedPod(namespace, server),
-      writerPod(namespace, server, written),
+      writerPod(namespace, server, text),
       ...others.map((node) => webPod(namespace, node)),
       webService(namespace),
     ].map((object) => create(kube, object)),
@@ -73,7 +73,7 @@ export async function startWorkload(access: Access): Promise<Workload> {
       const [writer, pods] = await Promise.all([writing, serving]);
       const reader = pods.find(({ node }) => node === server);
       if (reader === undefined) throw new KpiError("claim", `no pod serves on ${server}`);
-      return seeStorage(kube, namespace, { written, writer, reader });
+      return seeStorage(kube, namespace, { written: text, writer, reader });
     },
     // Gone in the background: the next workload has a name of its own.
     async [Symbol.asyncDispose]() {
@@ -112,21 +112,17 @@ function webPod(namespace: string, node: string, volume?: "volume"): Manifest {
 const webName = (node: string) => `web-${node}`;
 
 /**
- * Writes a text into the volume, and is ready. The scheduler must place it: a volume is made where its first pod is. It does not end
- * by itself, because a kubelet takes seconds to tell; and it shares its node's network, because one of its own costs three programs.
+ * Writes a text into the volume, and says so: a probe asks each second, and tells as much later. The scheduler must place it: a volume is
+ * made where its first pod is. It does not end by itself, because a kubelet takes seconds to tell; and it shares its node's network,
+ * because one of its own costs three programs.
  */
 function writerPod(namespace: string, node: string, text: string): Manifest {
-  const door = { host: "127.0.0.1", port: 18080 };
-  const command = [
-    "sh",
-    "-c",
-    `echo ${text} > /data/file && sync && exec httpd -f -p ${door.host}:${door.port} -h /data`,
-  ];
-  const main = { ...container, command, startupProbe: { tcpSocket: door, periodSeconds: 1, failureThreshold: 120 } };
+  const command = ["sh", "-c", `echo ${text} > /data/file && sync && echo ${written} && exec sleep 3600`];
   const place = { hostNetwork: true, nodeSelector: { "kubernetes.io/hostname": node } };
-  return pod(namespace, writerName, {}, { ...place, ...withVolume(main) });
+  return pod(namespace, writerName, {}, { ...place, ...withVolume({ ...container, command }) });
 }
 
+const written = "written";
 const writerName = "writer";
 
 /**
@@ -176,6 +172,10 @@ async function writtenVolume(kube: Kube, namespace: string): Promise<PodState> {
   const writer = found(pods);
   if (writer === undefined) throw new KpiError("claim", "the pod that wrote the volume is gone");
   const path = `/api/v1/namespaces/${namespace}/pods/${writerName}`;
+  await until("the volume was not written", limit, async (signal) => {
+    const { text } = await kube.request(`${path}/log`, { signal });
+    if (text.trim() !== written) notYet(`${writerName} says ${JSON.stringify(text.slice(0, 200))}`);
+  });
   await kube.request(path, { method: "DELETE" });
   await until("the pod that wrote the volume goes", limit, async (signal) => {
     const { status } = await kube.request(path, { signal });
