@@ -12,7 +12,7 @@ export interface BinarySeen {
   readonly version: string;
 }
 
-const script = readFileSync(join(import.meta.dir, "..", "tools", "k3s-binary.sh"), "utf8");
+const script = join(import.meta.dir, "..", "tools", "k3s-binary.sh");
 
 /** What was last seen of the k3s on a node, whichever file it was then; undefined when nobody has looked. */
 export function knownBinary(cluster: ClusterDir, node: string): BinarySeen | undefined {
@@ -28,7 +28,7 @@ export async function seeBinary(
   signal?: AbortSignal,
 ): Promise<BinarySeen> {
   const limits = { timeout: minutes(2), ...(signal === undefined ? {} : { signal }) };
-  const { stdout } = await connection.exec("sudo -n sh -s", { input: script, ...limits });
+  const { stdout } = await connection.exec("sudo -n sh -s", { input: readFileSync(script, "utf8"), ...limits });
   const seen = parseBinary(stdout);
   writeWhole(keptAt(cluster, node), JSON.stringify(seen));
   return seen;

@@ -150,6 +150,7 @@ async function seeBinaries(access: Access, signal: AbortSignal): Promise<string[
     await seeBinary(cluster, name, connection, signal);
   });
   const ends = await Promise.allSettled(looks);
+  signal.throwIfAborted();
   return ends.flatMap((end, index) =>
     end.status === "fulfilled" ? [] : [`the k3s of ${unknown[index]?.name} was not looked at: ${String(end.reason)}`],
   );
