@@ -1,15 +1,17 @@
 import { readFileSync, statSync } from "node:fs";
 import { connect } from "node:net";
 import { KpiError } from "../core/errors.ts";
-import type { NodePlan } from "../core/plan.ts";
+import type { NodePlan, Plan } from "../core/plan.ts";
 import type { Access } from "../run/access.ts";
 import { openKube } from "../tools/kube.ts";
 import { parseKubeconfig } from "../tools/kubeconfig.ts";
 import { foreignCertificate } from "../tools/certificate.ts";
 import { requestStatus } from "../tools/https-status.ts";
 import { generateSshKey } from "../tools/ssh-key.ts";
-import { type LoginAttempt, tryLogin } from "../tools/ssh-login.ts";
+import type { LoginAttempt } from "../tools/ssh-auth.ts";
+import { tryLogin } from "../tools/ssh-login.ts";
 import { connectThrough, proxyUrl } from "../tools/tunnel.ts";
+import type { Session } from "./session.ts";
 
 /** What a node's ssh server answered to somebody who is not supposed to get in, and to the operator. */
 export interface SshDoorSeen {
@@ -46,15 +48,15 @@ export interface AccessSeen {
 }
 
 /** Knocks at every door of the cluster from outside, with the right key and with wrong ones. */
-export async function seeAccess(access: Access): Promise<AccessSeen> {
-  const { plan } = access;
+export async function seeAccess(session: Session): Promise<AccessSeen> {
+  const { access, plan } = session;
   const each = async <T>(work: (node: NodePlan) => Promise<T>) =>
     Object.fromEntries(await Promise.all(plan.nodes.map(async (node) => [node.name, await work(node)] as const)));
   const [api, rbac, kubelet, ssh] = await Promise.all([
     seeApiDoor(access),
     seeRbac(access),
     each((node) => seeKubelet(access, node)),
-    each((node) => seeSshDoor(access, node)),
+    each((node) => seeSshDoor(session, node)),
   ]);
   const mode = (statSync(access.kubeconfigPath).mode & 0o777).toString(8);
   const { server } = parseKubeconfig(readFileSync(access.kubeconfigPath, "utf8"));
@@ -137,27 +139,40 @@ async function seeKubelet({ lab }: Access, { address }: NodePlan) {
   return { anonymous, token };
 }
 
-async function seeSshDoor({ lab, plan, secrets }: Access, node: NodePlan): Promise<SshDoorSeen> {
+/**
+ * Whoever must not get in as the operator's user: who offers nothing, another key, a password. For one connection, which then must end
+ * well, by the operator: see tryLogin.
+ */
+export const strangers = ({ user }: Plan): readonly LoginAttempt[] => [
+  { type: "none" },
+  { type: "publickey", key: generateSshKey("kpi-spec-stranger").privateKey },
+  { type: "password", password: user },
+];
+/** Which of the attempts on that connection is whose. */
+const [otherKey, password, operator] = [1, 2, 3];
+
+async function seeSshDoor(session: Session, node: NodePlan): Promise<SshDoorSeen> {
+  const { lab, plan, secrets } = session.access;
   const hostKey = secrets.hosts[node.name]?.publicKey ?? "";
   const open = async () => {
     if (lab !== undefined) return connectThrough(lab.proxy, node.address, 22);
     return connect({ host: node.address, port: 22 });
   };
-  const ours: LoginAttempt = { method: "publickey", privateKey: secrets.user.privateKey };
-  const other: LoginAttempt = { method: "publickey", privateKey: generateSshKey("kpi-spec-stranger").privateKey };
-  const password: LoginAttempt = { method: "password", password: plan.user };
-  const verdict = (accepted: boolean) => (accepted ? "accepted" : "refused");
-  // The attempts that must fail come first and the operator's last, so that this connection ends well: see tryLogin.
+  const ours: LoginAttempt = { type: "publickey", key: secrets.user.privateKey };
+  const knock = (user: string, ...before: readonly LoginAttempt[]) =>
+    tryLogin({ user, hostKey, open, attempts: [...before, ours] });
   const [user, root, otherUser] = await Promise.all([
-    tryLogin({ user: plan.user, hostKey, open, attempts: [{ method: "none" }, other, password, ours] }),
-    tryLogin({ user: "root", hostKey, open, attempts: [ours] }),
-    tryLogin({ user: "admin", hostKey, open, attempts: [ours] }),
+    session.knocked(node).then((known) => known ?? knock(plan.user, ...strangers(plan))),
+    knock("root"),
+    knock("admin"),
   ]);
+  const verdict = (accepted: boolean) => (accepted ? "accepted" : "refused");
+  const told = user.accepted < 0 || user.accepted === operator;
   return {
     offered: user.offered,
-    otherKey: verdict(user.accepted === 1),
-    password: verdict(user.accepted === 2 || user.offered.some((method) => method !== "publickey")),
-    operator: user.accepted < 0 || user.accepted === 3 ? verdict(user.accepted === 3) : "not tried",
+    otherKey: verdict(user.accepted === otherKey),
+    password: verdict(user.accepted === password || user.offered.some((method) => method !== "publickey")),
+    operator: told ? verdict(user.accepted === operator) : "not tried",
     root: verdict(root.accepted >= 0),
     otherUser: verdict(otherUser.accepted >= 0),
   };

@@ -1,21 +1,22 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { shellQuote } from "../tools/exec.ts";
+import type { NodeLooks } from "./node-looks.ts";
 import type { Session } from "./session.ts";
 
 /** What a spec that only looks must leave as it was; cheap to take. Lines by what they are about. */
 export type Fingerprint = Readonly<Record<string, string>>;
 
-/** Units, accounts, ssh's configuration and addresses: what a spec might have changed on a node and forgotten. */
-const onNode = readFileSync(join(import.meta.dir, "..", "tools", "fingerprint.sh"), "utf8");
+/** The lines of fingerprint.sh. */
 const aspects = ["boot", "units", "accounts and configuration", "addresses"];
 
 /** The names of what looks make for themselves, which is removed in the background. */
 export const ownNamespace = /^kpi-spec-/;
 
-/** Takes it: a command a node over the open connections, and three requests. */
-export async function takeFingerprint(session: Session): Promise<Fingerprint> {
+/** Takes it: a command a node over the open connections, unless somebody looks at the nodes anyway, and three requests. */
+export async function takeFingerprint(
+  session: Session,
+  looks: Pick<NodeLooks, "fingerprint"> = session,
+): Promise<Fingerprint> {
   const kube = session.access.kube();
   const names = async (path: string, ours: (object: Named) => boolean = () => true) => {
     const { status, text } = await kube.request(path);
@@ -31,9 +32,7 @@ export async function takeFingerprint(session: Session): Promise<Fingerprint> {
     names("/api/v1/nodes"),
     names("/api/v1/namespaces", ({ metadata }) => !ownNamespace.test(metadata.name)),
     names("/api/v1/pods", ({ metadata }) => !ownNamespace.test(metadata.namespace ?? "")),
-    ...session.plan.nodes.map(
-      async (node) => (await (await session.connect(node)).exec("sh -s", { input: onNode })).stdout,
-    ),
+    ...session.plan.nodes.map((node) => looks.fingerprint(node)),
   ]);
   const onNodes = session.plan.nodes.flatMap(({ name }, index) =>
     aspects.map(

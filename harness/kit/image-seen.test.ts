@@ -1,11 +1,11 @@
 import { expect, test } from "bun:test";
-import { mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
+import { linkSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256Text } from "../supplies/store.ts";
 import { sha256Once } from "./image-seen.ts";
 
-test("a file is hashed once, and again when it has changed, whatever its size and time say", async () => {
+test("a file is hashed once, whoever links to it, and again when it was written or is another one", async () => {
   const dir = mkdtempSync(join(tmpdir(), "kpi-hash-"));
   const [file, kept] = [join(dir, "file"), join(dir, "kept.json")];
   try {
@@ -13,11 +13,15 @@ test("a file is hashed once, and again when it has changed, whatever its size an
     expect(await sha256Once(file, kept)).toBe(sha256Text("one"));
     const { stamp } = await Bun.file(kept).json();
     writeFileSync(kept, JSON.stringify({ stamp, sha256: "as it was kept" }));
+    linkSync(file, join(dir, "link"));
     expect(await sha256Once(file, kept)).toBe("as it was kept");
-    const { atime, mtime } = statSync(file);
     writeFileSync(file, "two");
-    utimesSync(file, atime, mtime);
     expect(await sha256Once(file, kept)).toBe(sha256Text("two"));
+    const { atime, mtime } = statSync(file);
+    rmSync(file);
+    writeFileSync(file, "six");
+    utimesSync(file, atime, mtime);
+    expect(await sha256Once(file, kept)).toBe(sha256Text("six"));
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -73,8 +73,9 @@ export async function seeImage(access: Access, recorded: RecordedSeen, state: Cl
   const base = join(pool, `${cluster}-base`);
   const [inside, sha256Now, baseHash, disks] = await Promise.all([
     insideOf(image),
-    sha256Once(image.path, join(kpiPaths().state, "images-seen", `${image.key}.hash.json`)),
-    sha256Once(base, access.cluster.path("base.hash.json")),
+    sha256Once(image.path, seenOf(image, "hash")),
+    // A cluster and what goes on from its checkpoints have one base; those of another name have another.
+    sha256Once(base, seenOf(image, `${cluster}-base`)),
     Promise.all(nodes.map(async ({ name }) => [name, await seeDisk(join(pool, `${cluster}-${name}`))] as const)),
   ]);
   return {
@@ -94,20 +95,26 @@ export async function seeImage(access: Access, recorded: RecordedSeen, state: Cl
 }
 
 /** Looked into once an image: its directory is named by its content, and it is read-only. */
-async function insideOf({ key, path }: StoredImage): Promise<ImageSeen["directories"]> {
-  const known = join(kpiPaths().state, "images-seen", `${key}.json`);
+async function insideOf(image: StoredImage): Promise<ImageSeen["directories"]> {
+  const known = seenOf(image, "inside");
   if (existsSync(known)) return JSON.parse(readFileSync(known, "utf8")) as ImageSeen["directories"];
-  const found = await listImageFiles(path, telltale);
+  const found = await listImageFiles(image.path, telltale);
   // Everything in /etc would be a long list, of which one file is asked for.
   const seen = { ...found, "/etc": found["/etc"]?.filter(({ name }) => name === "machine-id" || name === "hostname") };
   writeWhole(known, JSON.stringify(seen));
   return seen;
 }
 
-/** Hash of a file, read once as long as it is the same: nobody can set an inode or a last change. Half a gigabyte takes half a second. */
+/** Where what was seen of an image is kept, for as long as it is true. */
+const seenOf = ({ key }: StoredImage, what: string) => join(kpiPaths().state, "images-seen", `${key}.${what}.json`);
+
+/**
+ * Hash of a file, read once for as long as it is the same one and nobody has written to it. Half a gigabyte takes a second. The inode's
+ * own time would tell even of somebody who sets the other one back, but each lab changes it, by a link to its checkpoint's base.
+ */
 export async function sha256Once(path: string, keptAt: string): Promise<string> {
-  const { dev, ino, ctimeNs, size } = statSync(path, { bigint: true });
-  const stamp = [dev, ino, ctimeNs, size].join(" ");
+  const { dev, ino, mtimeNs, size } = statSync(path, { bigint: true });
+  const stamp = [dev, ino, mtimeNs, size].join(" ");
   const known = existsSync(keptAt) ? (JSON.parse(readFileSync(keptAt, "utf8")) as KeptHash) : undefined;
   if (known?.stamp === stamp) return known.sha256;
   const sha256 = await sha256File(path);

@@ -6,9 +6,10 @@ import { ProbeText } from "./probe-text.ts";
 /** How much a node is asked for: everything that claims judge, or what is about its network. */
 export type ProbePart = "whole" | "network";
 
-/** Who asks nodes: prints what probe.sh prints. */
+/** Who asks nodes: prints what probe.sh prints, and fingerprint.sh. */
 interface Prober {
-  probe(node: NodePlan, part: ProbePart): Promise<string>;
+  probe(node: NodePlan, part: ProbePart, also?: "fingerprint"): Promise<string>;
+  fingerprint(node: NodePlan): Promise<string>;
 }
 
 /**
@@ -19,10 +20,10 @@ export class NodeLooks {
   readonly #probes = new Map<string, Promise<ProbeText>>();
   readonly #nodes = new Map<string, Promise<NodeSeen>>();
 
-  /** `whole`: somebody is going to ask for whole nodes, so that a look at the network takes its part of that. */
+  /** `wanted`: what somebody is going to ask for, so that who asks for less before takes part of that; undefined when nobody will. */
   constructor(
     private readonly prober: Prober,
-    private readonly whole: boolean,
+    private readonly wanted: ProbePart | undefined,
   ) {}
 
   /** Everything that claims ask about a node. */
@@ -34,12 +35,22 @@ export class NodeLooks {
 
   /** Who a node is, and how it is in its network. */
   network(node: NodePlan): Promise<NodeNetworkSeen> {
-    return this.#probe(node, this.whole || this.#nodes.has(node.name) ? "whole" : "network").then(parseNodeNetwork);
+    return this.#probe(node, this.wanted === "whole" || this.#nodes.has(node.name) ? "whole" : "network").then(
+      parseNodeNetwork,
+    );
   }
 
-  #probe(node: NodePlan, part: ProbePart): Promise<ProbeText> {
+  /** What fingerprint.sh prints of a node: with a look at it that is going to be taken, or by itself. */
+  async fingerprint(node: NodePlan): Promise<string> {
+    const part = this.wanted;
+    if (part === undefined || this.#probes.has(`${node.name} ${part}`)) return this.prober.fingerprint(node);
+    return (await this.#probe(node, part, "fingerprint")).text("fingerprint");
+  }
+
+  #probe(node: NodePlan, part: ProbePart, also?: "fingerprint"): Promise<ProbeText> {
     const key = `${node.name} ${part}`;
-    const probing = this.#probes.get(key) ?? this.prober.probe(node, part).then((printed) => new ProbeText(printed));
+    const probing =
+      this.#probes.get(key) ?? this.prober.probe(node, part, also).then((printed) => new ProbeText(printed));
     this.#probes.set(key, probing);
     return probing;
   }

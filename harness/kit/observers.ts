@@ -111,7 +111,7 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
       return join(nodes, { api, ...times(look) });
     },
   },
-  access: { after: "ready", observe: ({ session }) => seeAccess(session.access) },
+  access: { after: "ready", observe: ({ session }) => seeAccess(session) },
   networking: {
     after: "ready",
     wholeNodes: true,
@@ -143,10 +143,8 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
 
 /** The nodes at one moment, for looks at these stages. */
 export function nodesFor(session: Session, stages: readonly (keyof SeenAt)[]): NodeLooks {
-  return new NodeLooks(
-    session,
-    stages.some((stage) => observers[stage].wholeNodes),
-  );
+  const whole = stages.some((stage) => observers[stage].wholeNodes);
+  return new NodeLooks(session, whole ? "whole" : stages.includes("network") ? "network" : undefined);
 }
 
 function times({ run }: Look): Pick<ReadySeen, "took" | "factor"> {

@@ -10,6 +10,7 @@ import { writeWhole } from "../run/cluster.ts";
 import { run as runProgram } from "../tools/exec.ts";
 import { type NodeHandle, nodeHandle } from "./node.ts";
 import type { NodeLooks } from "./node-looks.ts";
+import { strangers } from "./access-seen.ts";
 import type { CallSite } from "./call-site.ts";
 import { type Look, nodesFor, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
@@ -63,7 +64,11 @@ export class SharedCluster {
   }
 
   async session(): Promise<Session> {
-    this.#session ??= this.run().then(async (run) => new Session(await run.access(), run.plan));
+    this.#session ??= this.run().then(async (run) => {
+      // Of a cluster that is still being made this would tell how its doors were, not how they are.
+      const knocks = run.over && this.#ahead.includes("access");
+      return new Session(await run.access(), run.plan, knocks ? strangers(run.plan) : undefined);
+    });
     return this.#session;
   }
 
@@ -131,7 +136,7 @@ export class SharedCluster {
     const run = await this.run();
     await run.stage(after);
     const session = await this.session();
-    const nodes = this.#nodesAt(run.over ? "over" : after, session);
+    const nodes = this.#nodesAt(run.over ? "over" : after, session, at);
     const workload = () => (this.#workload ??= startWorkload(session.access));
     const others = async () => {
       await Promise.allSettled([...this.#seen].flatMap(([name, look]) => (name === at ? [] : [look])));
@@ -139,7 +144,7 @@ export class SharedCluster {
     const look: Look = { run, session, nodes, workload, others, spec: this.spec, recorded: recordedSeen(run) };
     if (after === "ready" || run.over) await this.#begin(look); // before anybody logs in: the nodes have their hands full then
     if (run.over) {
-      this.#fingerprint ??= takeFingerprint(session);
+      this.#fingerprint ??= takeFingerprint(session, nodes);
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
     this.#busy += 1;
@@ -179,9 +184,9 @@ export class SharedCluster {
   }
 
   /** A cluster that is being made is looked at once a stage, and once when it is Ready. */
-  #nodesAt(when: StageName | "over", session: Session): NodeLooks {
+  #nodesAt(when: StageName | "over", session: Session, first: keyof SeenAt): NodeLooks {
     const ahead = this.#ahead.filter((at) => when === "over" || observers[at].after === when);
-    const looks = this.#nodes.get(when) ?? nodesFor(session, ahead);
+    const looks = this.#nodes.get(when) ?? nodesFor(session, [first, ...ahead]);
     this.#nodes.set(when, looks);
     return looks;
   }

@@ -10,6 +10,7 @@ import { type Kube, openKube } from "../tools/kube.ts";
 import { rewriteKubeconfig } from "../tools/kubeconfig.ts";
 import { Libvirt } from "../tools/libvirt.ts";
 import { liveOwner } from "../tools/owner.ts";
+import type { LoginAttempt } from "../tools/ssh-auth.ts";
 import { renderKnownHosts, renderSshConfig } from "../tools/ssh-config.ts";
 import { connectSsh, type NodeConnection } from "../tools/ssh.ts";
 import { connectThrough } from "../tools/tunnel.ts";
@@ -21,6 +22,8 @@ export interface SshOptions {
   readonly signal?: AbortSignal;
   readonly deadline?: Duration;
   readonly booting?: boolean;
+  /** Ways to get in that are tried before the operator's. */
+  readonly before?: readonly LoginAttempt[];
 }
 
 /** The ways into one cluster: its nodes, its API, its libvirt. The same for a lab (through its proxy) and for a host's own network. */
@@ -99,6 +102,7 @@ export class Access {
       hostKey: this.secrets.hosts[name]?.publicKey ?? "",
       deadline: options.deadline ?? seconds(30),
       ...(options.booting === undefined ? {} : { booting: options.booting }),
+      ...(options.before === undefined ? {} : { before: options.before }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
       ...(lab === undefined ? {} : { open: () => connectThrough(lab.proxy, node.address, 22) }),
     });

@@ -158,6 +158,17 @@ test("another host key is refused before anything is sent", async () => {
   expect(error.got).toBe(parsePublicKey(hostKey.publicKey).base64);
 });
 
+test("tells what became of those who tried before the key, on the same connection", async () => {
+  const stranger = { type: "publickey", key: generateSshKey("stranger").privateKey } as const;
+  const before = [{ type: "none" }, stranger, { type: "password", password: "ubuntu" }] as const;
+  await using connection = await connectSsh({ ...access(), before });
+  expect(connection.login).toEqual({ accepted: 3, offered: ["publickey"] });
+  expect(clients.size).toBe(1);
+  const operator = { type: "publickey", key: userKey.privateKey } as const;
+  await using twice = await connectSsh({ ...access(), before: [operator] });
+  expect(twice.login.accepted).toBe(0);
+});
+
 test("a refused user key fails at once, and is awaited while the machine boots", async () => {
   const { privateKey } = generateSshKey("stranger");
   expect((await failure(connectSsh({ ...access(), privateKey }))).what).toContain("refused the key");

@@ -5,6 +5,7 @@ import { type Duration, formatDuration, milliseconds, seconds } from "../core/du
 import { KpiError } from "../core/errors.ts";
 import { type CommandResult, shellQuote } from "./exec.ts";
 import { LineReader } from "./lines.ts";
+import { type LoginAnswer, type LoginAttempt, LoginAttempts } from "./ssh-auth.ts";
 import { parsePublicKey } from "./ssh-key.ts";
 
 export { Client as SshClient } from "ssh2";
@@ -23,6 +24,8 @@ export interface ConnectOptions {
   readonly open?: (signal: AbortSignal) => Promise<Socket>;
   /** Hang guard over all attempts; a refused or dropped connection is tried again until then. */
   readonly deadline: Duration;
+  /** Tried first, in the same connection; what came of it, the connection's `login` tells. Nothing unless said otherwise. */
+  readonly before?: readonly LoginAttempt[];
   /** While a machine boots, its sshd may refuse a key that it accepts a moment later: try that again as well. */
   readonly booting?: boolean;
   readonly signal?: AbortSignal;
@@ -44,6 +47,8 @@ export interface ExecOptions {
 
 /** A verified connection to one machine; any number of commands may run over it at once. */
 export interface NodeConnection extends AsyncDisposable {
+  /** What the server said: to those who tried before, and to the key, which comes last. */
+  readonly login: LoginAnswer;
   /** Resolves when the connection has ended, from whichever side. */
   readonly closed: Promise<void>;
   /** Runs a shell command to its end; errors as `run` of exec.ts. After a timeout or abort the command is sent SIGTERM. */
@@ -77,6 +82,8 @@ async function attempt(options: ConnectOptions, where: string, signal: AbortSign
     return notYet(messageOf(error));
   });
   const client = new Client();
+  const ours: LoginAttempt = { type: "publickey", key: options.privateKey };
+  const login = new LoginAttempts(options.user, [...(options.before ?? []), ours]);
   const { promise: ready, resolve, reject } = Promise.withResolvers<void>();
   const { promise: closed, resolve: ended } = Promise.withResolvers<void>();
   socket.once("end", () => socket.destroy()); // a tunnel's is half open, and ssh has nothing to say to who hears nothing more
@@ -90,7 +97,7 @@ async function attempt(options: ConnectOptions, where: string, signal: AbortSign
     client.connect({
       sock: socket,
       username: options.user,
-      privateKey: options.privateKey,
+      authHandler: login.handler,
       readyTimeout: handshakeLimit,
       keepaliveInterval: 15_000,
       keepaliveCountMax: 8,
@@ -98,7 +105,7 @@ async function attempt(options: ConnectOptions, where: string, signal: AbortSign
       hostVerifier: (key) => (seenKey = key.toString("base64")) === expected.base64,
     });
     await orAborted(signal, ready);
-    return new Connection(client, socket, where, closed);
+    return new Connection(client, socket, where, login.answer(true), closed);
   } catch (error) {
     client.destroy();
     socket.destroy();
@@ -147,6 +154,7 @@ class Connection implements NodeConnection {
     private readonly client: Client,
     private readonly socket: Socket,
     private readonly where: string,
+    readonly login: LoginAnswer,
     readonly closed: Promise<void>,
   ) {}
 

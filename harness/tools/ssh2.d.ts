@@ -7,12 +7,11 @@ declare module "ssh2" {
   export interface ConnectConfig {
     sock: Socket;
     username: string;
-    privateKey?: string;
     readyTimeout: number;
     keepaliveInterval?: number;
     keepaliveCountMax?: number;
     /** Called for each attempt with the methods that the server still offers (null at first); `next(false)` gives up. */
-    authHandler?: (
+    authHandler: (
       offered: string[] | null,
       partly: boolean | null,
       next: (attempt: AuthAttempt | false) => void,
