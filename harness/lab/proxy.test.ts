@@ -5,7 +5,7 @@ import { parseNetwork } from "../core/address.ts";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
-import { connectThrough, type Proxy, proxyUrl } from "../tools/tunnel.ts";
+import { connectThrough, pumpStdio, type Proxy, proxyUrl } from "../tools/tunnel.ts";
 import { createProxy } from "./proxy.ts";
 
 const network = parseNetwork("127.0.0.0/8");
@@ -92,6 +92,12 @@ describe("a tunnel through the proxy", () => {
       await pumpStdio(${JSON.stringify(proxy)}, "127.0.0.1", ${echo});`;
     const { stdout } = await run(process.execPath, ["-e", code], { input: "hi", timeout: seconds(5) });
     expect(stdout.length).toBe(2 * echoTimes);
+  });
+
+  test("says to ssh that nobody answers, which is no fault of its own", async () => {
+    const error = await failure(pumpStdio(proxy, "127.0.0.1", 1));
+    expect(error).toBeInstanceOf(KpiError);
+    expect(error?.message).toBe("127.0.0.1:1 does not answer");
   });
 
   test("a request without end is refused", async () => {

@@ -78,9 +78,15 @@ function refused(proxy: Proxy, host: string, port: number, status: number): Erro
   );
 }
 
-/** Joins this process's standard input and output to `host:port`, as ssh's ProxyCommand wants it. Resolves when the far end has ended and all was written. */
+/**
+ * Joins this process's standard input and output to `host:port`, as ssh's ProxyCommand wants it. Resolves when the far end has ended and
+ * all was written. Throws a `host` error when it is not reached.
+ */
 export async function pumpStdio(proxy: Proxy, host: string, port: number, signal?: AbortSignal): Promise<void> {
-  const socket = await connectThrough(proxy, host, port, signal);
+  const socket = await connectThrough(proxy, host, port, signal).catch((error: unknown) => {
+    if (error instanceof KpiError || !(error instanceof Error)) throw error;
+    throw new KpiError("host", error.message, { hint: "whether it runs, and since when: kpi status", cause: error });
+  });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const flushed = () => process.stdout.write("", () => resolve());
   socket.once("error", reject).once("end", flushed).once("close", flushed);
