@@ -6,7 +6,7 @@ import { parseNode } from "./node-seen.ts";
 import { ProbeText } from "./probe-text.ts";
 
 const probe = readFileSync(join(import.meta.dir, "..", "tools", "probe.sh"), "utf8");
-const names = [...probe.matchAll(/^ *section (\w+)$/gm)].map(([, name]) => name ?? "");
+const names = [...probe.matchAll(/^ *(?:section|@@) (\w+)/gm)].map(([, name]) => name ?? "");
 /** Those of `probe.sh network`, which ends early. */
 const ofNetwork = names.slice(0, names.indexOf("end") + 1);
 const printed = (of: readonly string[], sections: Readonly<Record<string, string>>) =>
@@ -30,9 +30,7 @@ describe("resolvers are those that programs really ask", () => {
 
 describe("packet sockets tell a DHCP client, whatever it is called", () => {
   const heading = "/proc/net/packet: sk               RefCnt Type Proto  Iface R Rmem   User   Inode";
-  const addresses = JSON.stringify([
-    { ifindex: 2, ifname: "eth0", flags: [], mtu: 1_500, operstate: "UP", addr_info: [] },
-  ]);
+  const links = JSON.stringify([{ ifindex: 2, ifname: "eth0", flags: [], mtu: 1_500, operstate: "UP", addr_info: [] }]);
   const raw = (protocol: string, index: number) =>
     `${heading}\n/proc/net/packet: 000000009daa17f5 3      3    ${protocol}   ${index}     1 0      998    1158  `;
   test.each([
@@ -40,8 +38,27 @@ describe("packet sockets tell a DHCP client, whatever it is called", () => {
     ["0003", 0, ["packets of every interface"]],
     ["88cc", 2, []], // LLDP, which networkd listens to
   ] as const)("protocol %s on interface %d: %p", (protocol, index, sockets) => {
-    expect(seen({ addresses, raw: raw(protocol, index) }).dhcp.sockets).toEqual([...sockets]);
+    expect(seen({ links, raw: raw(protocol, index) }).dhcp.sockets).toEqual([...sockets]);
   });
+});
+
+test("sockets are those that listen, by protocol", () => {
+  // What the kernel of a node printed; ss said of the same: udp 0.0.0.0:8472, tcp 127.0.0.53%lo:53, tcp 127.0.0.1:35065, tcp [::]:22.
+  const sockets = `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   2: 3500007F:0035 00000000:0000 0A 00000000:00000000 00:00000000 00000000   991        0 896 1 00000000ae8a30a4 100 0 0 10 5
+   3: 0100007F:88F9 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1615 2 00000000563a7b97 100 0 0 10 0
+   5: 0B7AA8C0:0016 017AA8C0:A2C4 01 00000000:00000000 02:000AFC3E 00000000     0        0 4329 3 00000000f6d2803a 20 4 10 10 -1
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 00000000000000000000000000000000:0016 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1405 1 0
+   1: 000080FE000000003CE81254D68DFEFF:0222 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1405 1 0
+   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+  136: 00000000:2118 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 2023 2 00000000e59a3e80 0
+   sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+    1: 000080FE000000003CE81254D68DFEFF:0222 00000000000000000000000000000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 1405 1 0 0`;
+  const { listening, dhcp } = seen({ sockets });
+  const dhcpv6 = "udp [fe80::5412:e83c:fffe:8dd6]:546";
+  expect(listening).toEqual(["tcp 127.0.0.1:35065", "tcp 127.0.0.53:53", "tcp [::]:22", "udp 0.0.0.0:8472", dhcpv6]);
+  expect(dhcp.sockets).toEqual([dhcpv6]);
 });
 
 test("the network is read from a whole probe as from its own", () => {
@@ -53,6 +70,6 @@ test("the network is read from a whole probe as from its own", () => {
 });
 
 test("a probe that was cut off proves nothing, and one of the network is no whole one", () => {
-  expect(() => parseNodeNetwork(new ProbeText("@@ addresses\n[]\n"))).toThrow("the probe of a node has no section end");
+  expect(() => parseNodeNetwork(new ProbeText("@@ links\n[]\n[]\n"))).toThrow("the probe of a node has no section end");
   expect(() => parseNode(printed(ofNetwork, {}))).toThrow("the probe of a node has no section");
 });

@@ -62,22 +62,21 @@ const dhcpPackets = /^(0003|0800)$/;
 
 /** Reads what probe.sh printed of a node's network, alone or as a part of all. Pure. */
 export function parseNodeNetwork(probe: ProbeText): NodeNetworkSeen {
-  const links = JSON.parse(probe.text("addresses") || "[]") as IpLink[];
-  const sockets = probe.lines("sockets").map(parseSocket);
+  const [addresses = "[]", routes = "[]"] = probe.lines("links");
+  const links = JSON.parse(addresses) as IpLink[];
+  const sockets = parseSockets(probe.lines("sockets"));
   return {
     hostname: probe.value("name", "/proc/sys/kernel/hostname"),
     hostnameFile: probe.value("name", "/etc/hostname"),
     machineId: probe.value("name", "/etc/machine-id"),
     bootId: probe.value("name", "/proc/sys/kernel/random/boot_id"),
     interfaces: links.map(parseInterface),
-    routes: (JSON.parse(probe.text("routes") || "[]") as IpRoute[]).map(
-      ({ dst, gateway = "", dev, protocol = "" }) => ({
-        to: dst,
-        via: gateway,
-        device: dev,
-        protocol,
-      }),
-    ),
+    routes: (JSON.parse(routes) as IpRoute[]).map(({ dst, gateway = "", dev, protocol = "" }) => ({
+      to: dst,
+      via: gateway,
+      device: dev,
+      protocol,
+    })),
     resolvers: parseResolvers(probe.shown("resolv")),
     hostKeys: probe.keys("hostkeys").map(({ key }) => key),
     dhcp: {
@@ -153,10 +152,28 @@ function parseInterface({ ifname, flags, mtu, address = "", linkinfo, addr_info 
   };
 }
 
-/** `udp UNCONN 0 0 0.0.0.0:8472 0.0.0.0:*` of ss. */
-function parseSocket(line: string): string {
-  const words = line.trim().split(/\s+/);
-  return `${words[0]} ${words[4]}`;
+/**
+ * Sockets that listen, of /proc/net/tcp, tcp6, udp and udp6, each below its heading: `0: 3500007F:0035 00000000:0000 0A ...`; see
+ * proc_net_tcp.rst of the kernel's documentation. Whether one of IPv6 hears IPv4 as well is not told there.
+ */
+function parseSockets(lines: readonly string[]): string[] {
+  let protocol = "";
+  return lines.flatMap((line) => {
+    const [, local = "", , state = "", ...rest] = line.trim().split(/\s+/);
+    if (local === "local_address") protocol = rest.includes("drops") ? "udp" : "tcp";
+    const [address = "", port = ""] = local.split(":");
+    const listens = (protocol === "tcp" && state === "0A") || (protocol === "udp" && state === "07");
+    return listens ? [`${protocol} ${parseAddress(address)}:${parseInt(port, 16)}`] : [];
+  });
+}
+
+/** `0100007F`, or four of the like for IPv6: words of 32 bits, the last byte first. */
+function parseAddress(words: string): string {
+  const bytes = Buffer.from(words, "hex");
+  bytes.swap32();
+  if (bytes.length === 4) return bytes.join(".");
+  const groups = Array.from({ length: 8 }, (_, index) => bytes.readUInt16BE(2 * index).toString(16));
+  return new URL(`http://[${groups.join(":")}]`).hostname;
 }
 
 /** A line of /proc/net/packet, below its heading: `0000 3 3 0800 2 1 0 0 1158`. 2 is the interface, 0 for all. */

@@ -89,7 +89,7 @@ export function parseNode(probe: ProbeText): NodeSeen {
     cpus: countCpus(probe.value("hardware", "/sys/devices/system/cpu/online")),
     memoryMiB: Math.round(Number(/MemTotal:\s+(\d+)/.exec(probe.value("hardware", "/proc/meminfo"))?.[1] ?? 0) / 1_024),
     diskBytes: Number(probe.value("hardware", "/sys/block/vda/size")) * 512,
-    rootBytes: Number(probe.lines("filesystem").at(-1)?.split(/\s+/)[1] ?? 0),
+    rootBytes: (probe.lines("filesystem")[0] ?? "").split(" ").reduce((size, factor) => size * Number(factor), 1),
     config: probe.text("config"),
     files: probe.lines("files").map((line) => {
       const [path = "", mode = "", owner = "", born = "0", size = "0", inode = "", changed = ""] = line.split(" ");

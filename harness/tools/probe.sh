@@ -11,13 +11,22 @@ show() {
     while IFS= read -r line || [ -n "$line" ]; do printf '%s: %s\n' "$file" "$line"; done < "$file"
   done
 }
+# text FILE: its lines, where it is there; nothing of a secret token.
+text() {
+  [ -r "$1" ] || return
+  while IFS= read -r line || [ -n "$line" ]; do
+    case $line in token:* | '"token":'*) line="${line%%:*}: ***" ;; esac
+    printf '%s\n' "$line"
+  done < "$1"
+}
 # names PATH...: those of the (already expanded) paths that exist.
 names() { for path; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done; }
 
-section addresses
-ip -j -d address
-section routes
-ip -j -4 route
+section links # and routes: a line each
+ip -j -d -batch - << 'END'
+address
+route
+END
 section name
 show /proc/sys/kernel/hostname /etc/hostname /etc/machine-id /proc/sys/kernel/random/boot_id
 section resolv
@@ -28,12 +37,12 @@ section leases
 names /run/systemd/netif/leases/* /var/lib/dhcp/* /var/lib/dhcpcd/* /run/dhclient* /var/lib/NetworkManager/*.lease
 section networkd
 show /run/systemd/network/* /run/systemd/network/*/* /etc/systemd/network/* /etc/systemd/network/*/* /etc/netplan/*
-section sockets
-ss -Hlntu
 section raw
 show /proc/net/packet
-section processes
-cat /proc/[0-9]*/comm 2> /dev/null
+section sockets # not by ss, which has the kernel load three modules
+cat /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6 - /proc/[0-9]*/comm 2> /dev/null << 'END'
+@@ processes
+END
 if [ "$1" = network ]; then
   section end
   exit
@@ -54,20 +63,20 @@ systemctl show k3s k3s-agent -p Id,LoadState,ActiveState,NRestarts,UnitFileState
 section failed
 systemctl list-units --failed --plain --no-legend --no-pager
 section cloudinit
-cat /run/cloud-init/status.json 2> /dev/null
+text /run/cloud-init/status.json
 section verdicts
-cat /var/log/kpi/verdict.ndjson
+text /var/log/kpi/verdict.ndjson
 section hardware
 show /sys/block/vda/size /sys/devices/system/cpu/online
 read -r total < /proc/meminfo
 echo "/proc/meminfo: $total"
 section filesystem
-df -P -B1 /
+stat -f -c '%b %S' /
 section config
-[ ! -r /etc/rancher/k3s/config.yaml ] || sed 's/^\("\{0,1\}token"\{0,1\}: \).*/\1***/' /etc/rancher/k3s/config.yaml
+text /etc/rancher/k3s/config.yaml
 section files
 stat -c '%n %a %U %.W %s %i %Z' /etc/rancher/k3s/k3s.yaml /etc/rancher/k3s/config.yaml /etc/kpi/config.yaml /etc/kpi/node.env \
   /usr/local/bin/k3s /var/lib/rancher/k3s/agent/images/* /var/lib/rancher/k3s/server/token 2> /dev/null
 section env
-[ ! -r /etc/kpi/node.env ] || cat /etc/kpi/node.env
+text /etc/kpi/node.env
 section end
