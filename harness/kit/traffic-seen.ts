@@ -67,6 +67,7 @@ function script(own: string, pods: readonly StartedPod[], service: string, name:
       ({ node, address }) => `ping -c 1 -W 10 -s $((mtu - 28)) ${address} > /dev/null 2>&1 && echo full ${node} &`,
     ),
     // A pod may not serve yet when it has started, and every node's kube-proxy hears of it later still.
+    // Not every Debian's busybox knows wget's own -T.
     "ask() { timeout 3 wget -q -O - http://$1:8080/ 2> /dev/null; }",
     "again() { deadline=$(($(date +%s) + 10)); until usleep 200000; ask $1 || [ $(date +%s) -ge $deadline ]; do :; done; }",
     ...others.map(({ node, address }) => `echo http ${node} $(ask ${address} || again ${address}) &`),
