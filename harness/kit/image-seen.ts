@@ -1,10 +1,10 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Access } from "../run/access.ts";
-import { type ClusterState, writeWhole } from "../run/cluster.ts";
+import { type ClusterState, readWhole, writeWhole } from "../run/cluster.ts";
 import type { RecordedSeen } from "../run/seen.ts";
 import { listImages, type StoredImage } from "../supplies/image.ts";
 import { sha256File } from "../supplies/store.ts";
@@ -96,12 +96,13 @@ export async function seeImage(access: Access, recorded: RecordedSeen, state: Cl
 
 /** Looked into once an image: its directory is named by its content, and it is read-only. */
 async function insideOf(image: StoredImage): Promise<ImageSeen["directories"]> {
-  const known = seenOf(image, "inside");
-  if (existsSync(known)) return JSON.parse(readFileSync(known, "utf8")) as ImageSeen["directories"];
+  const keptAt = seenOf(image, "inside");
+  const known = readWhole<ImageSeen["directories"]>(keptAt);
+  if (known !== undefined) return known;
   const found = await listImageFiles(image.path, telltale);
   // Everything in /etc would be a long list, of which one file is asked for.
   const seen = { ...found, "/etc": found["/etc"]?.filter(({ name }) => name === "machine-id" || name === "hostname") };
-  writeWhole(known, JSON.stringify(seen));
+  writeWhole(keptAt, JSON.stringify(seen));
   return seen;
 }
 
@@ -115,7 +116,7 @@ const seenOf = ({ key }: StoredImage, what: string) => join(kpiPaths().state, "i
 export async function sha256Once(path: string, keptAt: string): Promise<string> {
   const { dev, ino, mtimeNs, size } = statSync(path, { bigint: true });
   const stamp = [dev, ino, mtimeNs, size].join(" ");
-  const known = existsSync(keptAt) ? (JSON.parse(readFileSync(keptAt, "utf8")) as KeptHash) : undefined;
+  const known = readWhole<KeptHash>(keptAt);
   if (known?.stamp === stamp) return known.sha256;
   const sha256 = await sha256File(path);
   writeWhole(keptAt, JSON.stringify({ stamp, sha256 } satisfies KeptHash));

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
-import { type ClusterDir, writeWhole } from "./cluster.ts";
+import { type ClusterDir, readWhole, writeWhole } from "./cluster.ts";
 
 /** The k3s program on a node. */
 export interface BinarySeen {
@@ -16,8 +16,7 @@ const script = join(import.meta.dir, "..", "tools", "k3s-binary.sh");
 
 /** What was last seen of the k3s on a node, whichever file it was then; undefined when nobody has looked. */
 export function knownBinary(cluster: ClusterDir, node: string): BinarySeen | undefined {
-  const kept = keptAt(cluster, node);
-  return existsSync(kept) ? (JSON.parse(readFileSync(kept, "utf8")) as BinarySeen) : undefined;
+  return readWhole(keptAt(cluster, node));
 }
 
 /** Looks at the k3s on a node, which takes an emulated one seconds, and keeps what was seen with the cluster. */

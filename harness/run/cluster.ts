@@ -81,6 +81,11 @@ export function writeWhole(path: string, text: string): void {
   renameSync(`${path}.part`, path);
 }
 
+/** What `writeWhole` wrote there as JSON, taken to be what the caller wrote; undefined where there is nothing. */
+export function readWhole<T>(path: string): T | undefined {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as T) : undefined;
+}
+
 /** The clusters that this state directory knows, by name. */
 export function clusterNames(stateDir: string): string[] {
   return entries(join(stateDir, "clusters"));

@@ -5,7 +5,7 @@ import type { RunEvent } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { entries } from "../tools/directory.ts";
-import { latestRun } from "./cluster.ts";
+import { latestRun, readWhole } from "./cluster.ts";
 
 /** A run's directory; without an id the newest one's. Throws a `spec` error that names the runs there are. */
 export function runDir(state: string, id: string | undefined): string {
@@ -46,6 +46,5 @@ export function coldRun(dir: string): string {
 
 /** The plan of a run; undefined when it ended before there was one to write. */
 export function readPlan(dir: string): Plan | undefined {
-  const path = join(dir, "plan.json");
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Plan) : undefined;
+  return readWhole(join(dir, "plan.json"));
 }

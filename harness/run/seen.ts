@@ -1,10 +1,9 @@
-import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Verdict } from "../core/event.ts";
 import type { Accelerator } from "../lab/accelerator.ts";
 import type { StoredImage } from "../supplies/image.ts";
 import type { NodeState } from "../tools/kube-state.ts";
-import { writeWhole } from "./cluster.ts";
+import { readWhole, writeWhole } from "./cluster.ts";
 import type { Seen } from "./stages.ts";
 
 /** A supply as a run found it. */
@@ -52,6 +51,5 @@ export function recordSeen(runDir: string, seen: Partial<Seen>): void {
 
 /** What a run's stages saw; nothing where the run kept no record. */
 export function readSeen(runDir: string): RecordedSeen {
-  const path = join(runDir, "seen.json");
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as RecordedSeen) : {};
+  return readWhole(join(runDir, "seen.json")) ?? {};
 }

@@ -4,21 +4,16 @@
 # Forks little: an emulated node pays for each process. Prints no secret: no token, no private key, no password hash.
 export LC_ALL=C
 section() { echo "@@ $1"; }
-# show FILE...: each file that is there, as "FILE: LINE" lines.
-show() {
-  for file; do
-    [ -f "$file" ] || continue
-    while IFS= read -r line || [ -n "$line" ]; do printf '%s: %s\n' "$file" "$line"; done < "$file"
-  done
-}
-# text FILE: its lines, where it is there; nothing of a secret token.
+# text FILE [PREFIX]: its lines, each after the prefix, where the file is there; nothing of a secret token.
 text() {
-  [ -r "$1" ] || return
+  [ -f "$1" ] || return
   while IFS= read -r line || [ -n "$line" ]; do
     case $line in token:* | '"token":'*) line="${line%%:*}: ***" ;; esac
-    printf '%s\n' "$line"
+    printf '%s%s\n' "$2" "$line"
   done < "$1"
 }
+# show FILE...: each file that is there, as "FILE: LINE" lines.
+show() { for file; do text "$file" "$file: "; done; }
 # names PATH...: those of the (already expanded) paths that exist.
 names() { for path; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done; }
 

@@ -84,7 +84,7 @@ function refused(proxy: Proxy, host: string, port: number, status: number): Erro
  */
 export async function pumpStdio(proxy: Proxy, host: string, port: number, signal?: AbortSignal): Promise<void> {
   const socket = await connectThrough(proxy, host, port, signal).catch((error: unknown) => {
-    if (error instanceof KpiError || !(error instanceof Error)) throw error;
+    if (signal?.aborted === true || error instanceof KpiError || !(error instanceof Error)) throw error;
     throw new KpiError("host", error.message, { hint: "whether it runs, and since when: kpi status", cause: error });
   });
   const { promise, resolve, reject } = Promise.withResolvers<void>();
