@@ -1,3 +1,5 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
 import type { Kube } from "../tools/kube.ts";
 import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
@@ -19,6 +21,8 @@ export interface ForkedCluster {
   readonly running: RunningCluster;
   node(name: string): NodeHandle;
   faults(name: string): NodeFaults;
+  /** All that a node's serial console has shown, boots before included. */
+  console(name: string): Promise<string>;
   /** What is to be seen of it now, by the looks that claims judge; anew at each call. */
   look<At extends keyof SeenAt>(stages: readonly At[]): Promise<Pick<SeenAt, At>>;
 }
@@ -128,6 +132,7 @@ function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncD
       };
       return { ...faults, powerCut };
     },
+    console: (name) => readFile(join(running.access.lab?.consoleDir.host ?? "", `${name}.log`), "utf8"),
     look: (stages) => lookAtFork(running, session, shared.spec, stages),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };

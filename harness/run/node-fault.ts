@@ -1,5 +1,5 @@
 import { notYet, until } from "../core/deadline.ts";
-import { minutes, seconds } from "../core/duration.ts";
+import { milliseconds, minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { k3sUnit } from "../core/fault-spec.ts";
 import { GuestAgent } from "../tools/guest-agent.ts";
@@ -96,21 +96,15 @@ export const powerCut: FaultWay<"power-cut"> = {
 export const reboot: FaultWay<"reboot"> = {
   check: mustRun,
   async inflict(target, { node }, signal) {
-    const agent = agentOf(target, node);
-    const before = await until(
-      `${node} tells no boot id`,
-      seconds(60),
-      async (stop) => (await agent.bootId(stop)) ?? notYet("its agent does not answer"),
-      { signal },
-    );
-    await agent.begin("systemctl --no-block reboot", signal);
+    await agentOf(target, node).begin("systemctl --no-block reboot", signal);
+    // Not asked by its agent, which may hang when it is told to stop while it answers.
     await until(
       `${node} does not go down`,
       minutes(5),
       async (stop) => {
-        if ((await agent.bootId(stop)) === before) notYet("it still runs");
+        if (await target.access.libvirt.agentConnected(node, stop)) notYet("its agent still runs");
       },
-      { signal },
+      { signal, every: milliseconds(250) },
     );
   },
   async undo() {},

@@ -35,6 +35,11 @@ export class Libvirt {
     return (await this.virsh(["dumpxml", domain], signal)).stdout;
   }
 
+  /** Whether the guest's agent has its end of the channel open, as QEMU sees it: the agent itself is not asked. */
+  async agentConnected(domain: string, signal?: AbortSignal): Promise<boolean> {
+    return /name='org\.qemu\.guest_agent\.0' state='connected'/.test(await this.dumpXml(domain, signal));
+  }
+
   /** Switches a domain on. */
   async start(domain: string, signal?: AbortSignal): Promise<void> {
     await this.virsh(["start", domain], signal);

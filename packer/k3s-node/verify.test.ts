@@ -40,6 +40,7 @@ beforeEach(() => {
   put("etc/machine-id", "");
   put("etc/cloud/cloud.cfg.d/90-k3s-node.cfg");
   put("etc/ssh/sshd_config.d/05-k3s-node.conf");
+  put("etc/systemd/system/qemu-guest-agent.service.d/05-k3s-node.conf");
   put("usr/share/k3s-node/manifest.txt");
   put("var/log/dpkg.log", "");
   mkdirSync(join(root, "var/lib/dbus"), { recursive: true });

@@ -11,6 +11,7 @@ interface Reboot {
   before: Booted;
   after: Booted;
   down: number;
+  held: string[];
   addresses: string;
   healed: Nodes;
 }
@@ -125,6 +126,15 @@ export const mutants = [
     { "the node goes down within a minute: nothing holds it up": /1h00m/ },
     (seen) => {
       seen.down = hour;
+    },
+  ),
+  scenarioMutant<Reboot>(
+    reboot,
+    "a unit that does not stop holds the node up",
+    { "the node goes down within a minute: nothing holds it up": /"qemu-guest-agent\.service"/ },
+    (seen) => {
+      seen.down = 93_000;
+      seen.held = ["qemu-guest-agent.service"];
     },
   ),
   scenarioMutant<Reboot>(

@@ -37,6 +37,10 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin no
 CONF
+# The agent's handler of SIGTERM takes a lock: one that is told to stop while it answers may wait for itself, and a reboot for
+# systemd's 90 s.
+mkdir -p /etc/systemd/system/qemu-guest-agent.service.d
+printf '[Service]\nTimeoutStopSec=5s\n' > /etc/systemd/system/qemu-guest-agent.service.d/05-k3s-node.conf
 
 step "manifest"
 mkdir -p /usr/share/k3s-node
