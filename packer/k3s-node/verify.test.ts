@@ -87,6 +87,10 @@ const dirt: readonly [fault: string, make: () => void][] = [
   ["user left: ubuntu", () => put("etc/passwd", "ubuntu:x:1000:1000::/home/ubuntu:/bin/bash\n")],
   ["password set or empty for user: root", () => put("etc/shadow", "root:$y$j9T$abc:20000::::::\n")],
   ["password set or empty for user: root", () => put("etc/shadow", "root::20000::::::\n")],
+  [
+    "file missing: /etc/systemd/system/qemu-guest-agent.service.d/05-k3s-node.conf",
+    () => drop("etc/systemd/system/qemu-guest-agent.service.d/05-k3s-node.conf"),
+  ],
   ["file missing: /usr/share/k3s-node/manifest.txt", () => drop("usr/share/k3s-node/manifest.txt")],
   ["package missing: qemu-guest-agent", () => installed(["curl"])],
 ];
