@@ -1,5 +1,5 @@
 import { chmodSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { resolve } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { openAccess } from "../run/access.ts";
 import { attach } from "../tools/exec.ts";
@@ -18,7 +18,7 @@ async function nodeLogs(args: Arguments): Promise<number> {
   const { access } = await openAccess(pickCluster(args));
   const node = access.node(required(args, 0, "NODE"));
   if (flag(args, "console")) {
-    const path = access.lab === undefined ? undefined : join(access.lab.consoleDir.host, `${node.name}.log`);
+    const path = access.consolePath(node.name);
     if (path === undefined)
       throw new KpiError("host", "consoles are kept in labs only", { hint: `kpi console ${node.name}` });
     return show(readFileSync(path, "utf8"));

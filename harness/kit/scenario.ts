@@ -1,5 +1,4 @@
 import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
 import type { Kube } from "../tools/kube.ts";
 import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
@@ -132,7 +131,11 @@ function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncD
       };
       return { ...faults, powerCut };
     },
-    console: (name) => readFile(join(running.access.lab?.consoleDir.host ?? "", `${name}.log`), "utf8"),
+    console(name) {
+      const path = running.access.consolePath(name);
+      if (path === undefined) throw new Error("a fork without a lab");
+      return readFile(path, "utf8");
+    },
     look: (stages) => lookAtFork(running, session, shared.spec, stages),
     [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
   };

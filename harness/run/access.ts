@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { ticks } from "../core/deadline.ts";
 import { type Duration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -53,6 +54,11 @@ export class Access {
     throw new KpiError("spec", `there is no node ${JSON.stringify(name)} in cluster ${this.plan.cluster}`, {
       expected: this.plan.nodes.map((planned) => planned.name).join(", "),
     });
+  }
+
+  /** The file to which a node's serial console is written, boots before included; in labs only, and once the node has shown something. */
+  consolePath(name: string): string | undefined {
+    return this.lab === undefined ? undefined : join(this.lab.consoleDir.host, `${name}.log`);
   }
 
   get server(): NodePlan {

@@ -41,7 +41,7 @@ export async function collectEvidence(access: Access, dir: string, signal?: Abor
   const limits = signal === undefined ? {} : { signal };
 
   const fromConsole = (node: string) => {
-    const path = access.lab === undefined ? undefined : join(access.lab.consoleDir.host, `${node}.log`);
+    const path = access.consolePath(node);
     if (path !== undefined && existsSync(path)) keep(join(node, "console.log"), readFileSync(path, "utf8"));
   };
   const fromNode = async (node: string) => {
