@@ -107,6 +107,7 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
   let tookAfterwards = Number.POSITIVE_INFINITY;
   let suite = "";
   let claims: readonly Claim[] = [];
+  let work: readonly { readonly name: string; readonly cluster: string; readonly outcome: string }[] = [];
   const claim = (title: string) => claims.find((each) => each.title === title);
 
   beforeAll(async () => {
@@ -131,7 +132,7 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     ({ code, stdout: said } = await running.done);
     tookAfterwards = performance.now() - from;
     suite = join(kpi.state, "suites", readdirSync(join(kpi.state, "suites")).sort().at(-1) ?? "");
-    ({ claims } = JSON.parse(readFileSync(join(suite, "results.json"), "utf8")) as { claims: readonly Claim[] });
+    ({ claims, work } = JSON.parse(readFileSync(join(suite, "results.json"), "utf8")));
   }, minutes(10));
 
   test("the suite ends by itself, soon, and fails", () => {
@@ -168,6 +169,13 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     expect(guard?.outcome).toBe("failed");
     expect(guard?.error?.details?.join("\n")).toMatch(/^k3s-worker-01: units: k3s-agent:\d+ became nothing$/m);
     expect(guard?.error?.details).toHaveLength(1);
+  });
+
+  test("the looks that were taken for the claims are told, too", () => {
+    expect(work.map(({ name, cluster, outcome }) => [name, cluster, outcome]).sort()).toEqual([
+      ["look at network", "kpi", "passed"],
+      ["look at ready", "kpi", "passed"],
+    ]);
   });
 
   test("the closing line and junit.xml count the same", () => {

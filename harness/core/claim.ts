@@ -29,6 +29,17 @@ export interface ClaimResult {
   readonly attachments?: readonly string[];
 }
 
+/** Something that was observed or done so that claims could be judged: a look, a fork that was made, a scenario on it. */
+export interface WorkResult {
+  /** Such as `look at network`, `fork`, `worker power cut`. */
+  readonly name: string;
+  readonly cluster: string;
+  readonly outcome: "passed" | "failed";
+  /** ISO 8601, when it began. */
+  readonly at: string;
+  readonly elapsed: Duration;
+}
+
 /** How many claims ended how. */
 export type ClaimTotals = Readonly<Record<ClaimOutcome, number>>;
 

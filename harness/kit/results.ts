@@ -1,4 +1,5 @@
 import type { ClaimResult } from "../core/claim.ts";
+import { milliseconds } from "../core/duration.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { openSuiteRecord, suiteDir as chooseDir, type SuiteRecord, suiteVariable } from "../run/suite-record.ts";
 
@@ -11,7 +12,23 @@ const open = (): SuiteRecord => (record ??= openSuiteRecord(chooseDir(kpiPaths()
 export const suiteDir = (): string => open().dir;
 
 /** Notes how a claim ended. */
-export const noteClaim = (result: ClaimResult): void => open().append(result);
+export const noteClaim = (result: ClaimResult): void => open().claims.append(result);
+
+/** Does something so that claims can be judged, and notes how long it took; see {@link WorkResult}. */
+export async function noteWork<T>(cluster: string, name: string, work: () => Promise<T>): Promise<T> {
+  const at = new Date().toISOString();
+  const began = performance.now();
+  const note = (outcome: "passed" | "failed") =>
+    open().work.append({ name, cluster, outcome, at, elapsed: milliseconds(performance.now() - began) });
+  try {
+    const done = await work();
+    note("passed");
+    return done;
+  } catch (error) {
+    note("failed");
+    throw error;
+  }
+}
 
 const endings: (() => Promise<void>)[] = [];
 

@@ -10,6 +10,7 @@ import { changes, type Fingerprint, lasting, takeFingerprint } from "./guard.ts"
 import { lookAtFork } from "./fork-look.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
+import { noteWork } from "./results.ts";
 import { Session } from "./session.ts";
 import type { SharedCluster } from "./shared-cluster.ts";
 
@@ -109,7 +110,8 @@ export async function openFork(shared: SharedCluster): Promise<OpenFork> {
 async function hold(checkpoint: Checkpoint): Promise<Held> {
   await using stack = new AsyncDisposableStack();
   stack.defer(endTurn);
-  const running = stack.use(await checkpoint.fork());
+  const { cluster } = checkpoint.stored.manifest;
+  const running = stack.use(await noteWork(cluster, "fork", () => checkpoint.fork()));
   const held = stack.move();
   return { running, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
@@ -146,14 +148,20 @@ function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncD
  * has healed, so that it is well and as it was, is handed on to the next that waits: two emulated cores take longer to
  * restore a fork and to get it warm than most scenarios take.
  */
-export async function onFork<T>(shared: SharedCluster, scenario: (cluster: ForkedCluster) => Promise<T>): Promise<T> {
+export async function onFork<T>(
+  shared: SharedCluster,
+  name: string,
+  scenario: (cluster: ForkedCluster) => Promise<T>,
+): Promise<T> {
   const checkpoint = await checkpointOf(shared);
   const handed = await turn(shared);
   await using stack = new AsyncDisposableStack();
   const held = stack.use(handed?.held ?? (await hold(checkpoint)));
-  const was = handed?.was ?? (isAwaited(shared) ? await lastingOf(held) : undefined);
-  const found = await attempt(held, shared, scenario);
-  if (was === undefined || !isAwaited(shared) || !(await isHealed(held, was))) return found;
+  const note = <R>(what: string, work: () => Promise<R>) => noteWork(held.running.access.cluster.name, what, work);
+  const was = handed?.was ?? (isAwaited(shared) ? await note("how it is", () => lastingOf(held)) : undefined);
+  const found = await note(name, () => attempt(held, shared, scenario));
+  if (was === undefined || !isAwaited(shared)) return found;
+  if (!(await note("is it as it was", () => isHealed(held, was)))) return found;
   const next = nextFor(shared);
   if (next === undefined) return found;
   stack.move();

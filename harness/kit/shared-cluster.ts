@@ -17,6 +17,7 @@ import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
 import { startWorkload, type Workload } from "./workload.ts";
 import { looksAhead } from "./look-ahead.ts";
+import { noteWork } from "./results.ts";
 import { joinRun, type SharedRun } from "./shared-run.ts";
 
 /** Hang guard of one look; the program's own deadlines are shorter. */
@@ -148,7 +149,8 @@ export class SharedCluster {
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
     this.#busy += 1;
-    const seen = await orAborted(AbortSignal.timeout(lookLimit), observe(look)).finally(() => (this.#busy -= 1));
+    const looking = () => orAborted(AbortSignal.timeout(lookLimit), observe(look));
+    const seen = await noteWork(run.plan.cluster, `look at ${at}`, looking).finally(() => (this.#busy -= 1));
     record(at, seen, run.plan);
     return seen;
   }

@@ -100,7 +100,7 @@ export function useCluster(spec: string): SpecCluster {
           judging(shared, () =>
             shared.once(name, async () => {
               await roomForForks(shared);
-              return onFork(shared, scenario);
+              return onFork(shared, name, scenario);
             }),
           ),
         );

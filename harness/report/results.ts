@@ -1,6 +1,6 @@
 import { judgeBudget } from "../core/calibration.ts";
 import type { Calibration } from "../core/calibration.ts";
-import { type ClaimResult, countClaims } from "../core/claim.ts";
+import { type ClaimResult, countClaims, type WorkResult } from "../core/claim.ts";
 import type { Duration } from "../core/duration.ts";
 import type { Plan } from "../core/plan.ts";
 import type { NodeRecord, RunRecord } from "../core/record.ts";
@@ -21,6 +21,7 @@ export interface SuiteResult {
   readonly host: Readonly<Record<string, string | number>>;
   readonly calibration?: Calibration;
   readonly runs: readonly RunResult[];
+  readonly work: readonly WorkResult[];
   readonly claims: readonly ClaimResult[];
 }
 
@@ -30,9 +31,9 @@ export interface SuiteResult {
  * results can be compared by `diff`.
  */
 export function renderResults(result: SuiteResult): string {
-  const { suite, startedAt, elapsed, host, calibration, runs, claims } = result;
+  const { suite, startedAt, elapsed, host, calibration, runs, work, claims } = result;
   const document = {
-    schema: 1,
+    schema: 2,
     suite,
     startedAt,
     elapsedMs: ms(elapsed),
@@ -40,6 +41,7 @@ export function renderResults(result: SuiteResult): string {
     calibration: calibration ?? null,
     totals: countClaims(claims),
     runs: [...runs].sort((a, b) => (a.record.run < b.record.run ? -1 : 1)).map(runJson),
+    work: [...work].sort((a, b) => (a.at < b.at ? -1 : 1)).map(workJson),
     claims: [...claims].sort(byPlace).map(claimJson),
   };
   return `${JSON.stringify(document, null, 2)}\n`;
@@ -91,6 +93,11 @@ function nodeJson(node: NodeRecord) {
     steps: node.verdicts.map(({ step, ok, t, mono, wall }) => ({ step, ok, atMs: ms(t - zero), mono, wall })),
   };
 }
+
+const workJson = ({ name, cluster, outcome, at, elapsed }: WorkResult) => ({
+  ...{ name, cluster, outcome, at },
+  elapsedMs: ms(elapsed),
+});
 
 function claimJson(claim: ClaimResult) {
   const { file, line, area, title, cluster, stage, outcome, at, elapsed, why, error, attachments = [] } = claim;

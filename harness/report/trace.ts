@@ -1,4 +1,4 @@
-import type { ClaimResult } from "../core/claim.ts";
+import type { ClaimResult, WorkResult } from "../core/claim.ts";
 import { agree, type ClockOffset, offsetOfArrivals } from "../core/clock.ts";
 import type { RunEvent } from "../core/event.ts";
 import { type Instant, type Span, TraceLayout } from "./trace-events.ts";
@@ -24,14 +24,24 @@ export interface TraceSource {
   readonly kubernetes: readonly KubeEventTrace[];
 }
 
+/** What a suite adds to its runs. */
+export interface SuiteTrace {
+  readonly claims?: readonly ClaimResult[];
+  readonly work?: readonly WorkResult[];
+}
+
 /**
- * One trace of several runs and of the claims made meanwhile, in Chrome's trace-event format: chrome://tracing and Perfetto open it.
+ * One trace of several runs, of the claims judged meanwhile and of what was done for them, in Chrome's trace-event format: chrome://tracing and Perfetto open it.
  * All on the host's clock: what guests stamped is shifted by their measured offset, which stands in `otherData` with its
  * uncertainty. A guest whose clock was not read is placed by its console lines; without any, its own clock is taken as it is.
  */
-export function renderTrace(sources: readonly TraceSource[], claims: readonly ClaimResult[] = []): string {
+export function renderTrace(sources: readonly TraceSource[], { claims = [], work = [] }: SuiteTrace = {}): string {
   const layout = new TraceLayout();
   const clocks = sources.flatMap((source) => addRun(layout, source));
+  for (const { at, elapsed, cluster, name, outcome } of work) {
+    const from = Date.parse(at);
+    layout.span("suite", cluster, { name, from, to: from + elapsed, args: { outcome } });
+  }
   for (const { at, elapsed, area, title, outcome, file, line, why } of claims) {
     const from = Date.parse(at);
     const args = { outcome, at: `${file}:${line}`, ...(why === undefined ? {} : { why }) };

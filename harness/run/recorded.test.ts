@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { Ajv } from "ajv";
 import { type Calibration, factorFor, judgeBudget } from "../core/calibration.ts";
-import type { ClaimResult } from "../core/claim.ts";
+import type { ClaimResult, WorkResult } from "../core/claim.ts";
 import { type Duration, milliseconds } from "../core/duration.ts";
 import { projectRoot } from "../core/paths.ts";
 import { planCluster } from "../core/plan.ts";
@@ -57,6 +57,14 @@ const claim: ClaimResult = {
   error: { kind: "claim", what: "two addresses" },
 };
 
+const work: WorkResult = {
+  name: "worker power cut",
+  cluster: "kpi-f1",
+  outcome: "passed",
+  at: "2026-11-25T01:00:01.000Z",
+  elapsed: milliseconds(52_000.5),
+};
+
 /** What docs/results.schema.json finds wrong. */
 function schemaErrors(document: unknown): string {
   const ajv = new Ajv({ allErrors: true, strict: false, validateFormats: false });
@@ -78,10 +86,12 @@ describe("results.json", () => {
       elapsed: milliseconds(1),
       host: { qemu: "10.0.2", cpu: "x" },
       runs: [{ record, plan }, { record: emptyRecord }],
+      work: [work],
       claims: [claim],
     });
     expect(schemaErrors(JSON.parse(document))).toBe("No errors");
-    const { runs, totals, host } = JSON.parse(document);
+    const { runs, totals, host, work: done } = JSON.parse(document);
+    expect(done).toEqual([{ ...work, elapsed: undefined, elapsedMs: 52_000.5 }]);
     expect(Object.keys(host)).toEqual(["cpu", "qemu"]);
     expect(totals).toEqual({ passed: 0, failed: 1, blocked: 0, skipped: 0 });
     expect(runs[1].stages.find(({ stage }: { stage: string }) => stage === "boot")).toMatchObject({
@@ -142,6 +152,17 @@ describe("trace", () => {
       expect(Number.isInteger(event.ts) && event.ts >= 0 && (event.dur ?? 0) >= 0).toBe(true);
     }
     expect(shown.filter(({ cat }) => cat === "terraform").length).toBe(34);
+  });
+
+  test("what a suite did for its claims lies on the same clock, a row a cluster", () => {
+    const { otherData, traceEvents } = JSON.parse(renderTrace([source], { claims: [claim], work: [work] }));
+    const span = (name: string) => traceEvents.find((event: any) => event.ph === "X" && event.name === name);
+    const { pid, tid, ts, dur } = span(work.name);
+    expect(Date.parse(otherData.startedAt) + ts / 1_000).toBe(Date.parse(work.at));
+    expect(dur).toBe(1_000 * work.elapsed);
+    expect(ts - span(claim.title).ts).toBe(1_000_000);
+    const row = (event: any) => event.name === "thread_name" && event.pid === pid && event.tid === tid;
+    expect(traceEvents.find(row).args.name).toBe("kpi-f1");
   });
 
   test("what a guest stamped is shifted by its measured offset, the others by their console lines", () => {

@@ -22,11 +22,20 @@ test("claims of several writers are read back, and a torn line costs only itself
   try {
     using one = openSuiteRecord(join(dir, "s"));
     using two = openSuiteRecord(join(dir, "s"));
-    one.append(claim("a"));
+    one.claims.append(claim("a"));
     appendFileSync(join(dir, "s", "claims.ndjson"), '\n{"file":"specs/net'); // killed while it wrote
-    two.append(claim("b"));
-    one.append(claim("c"));
-    expect(two.read().map(({ title }) => title)).toEqual(["a", "b", "c"]);
+    two.claims.append(claim("b"));
+    one.claims.append(claim("c"));
+    const work = {
+      name: "fork",
+      cluster: "kpi",
+      outcome: "failed",
+      at: claim("a").at,
+      elapsed: milliseconds(2),
+    } as const;
+    two.work.append(work);
+    expect(one.work.read()).toEqual([work]);
+    expect(two.claims.read().map(({ title }) => title)).toEqual(["a", "b", "c"]);
   } finally {
     rmSync(dir, { recursive: true });
   }

@@ -1,14 +1,20 @@
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
-import type { ClaimResult } from "../core/claim.ts";
+import type { ClaimResult, WorkResult } from "../core/claim.ts";
 
-/** What the claims of a suite wrote down as they ended: `claims.ndjson` in the suite's own directory. */
+/** What is written down as it ends, a line each. */
+export interface Lines<T> {
+  /** Appends one, whole or not at all; any number of processes may do so at once. */
+  append(result: T): void;
+  /** All so far, in the order in which they ended. */
+  read(): T[];
+}
+
+/** What a suite wrote down, in its own directory: its claims (`claims.ndjson`), and what was done for them (`work.ndjson`). */
 export interface SuiteRecord extends Disposable {
   readonly dir: string;
-  /** Appends a claim, whole or not at all; any number of processes may do so at once. */
-  append(claim: ClaimResult): void;
-  /** All claims so far, in the order in which they ended. */
-  read(): ClaimResult[];
+  readonly claims: Lines<ClaimResult>;
+  readonly work: Lines<WorkResult>;
 }
 
 /** Under this name a suite's directory is handed to the processes that it starts. */
@@ -35,26 +41,40 @@ export function keepForSuite(runDir: string, env: Readonly<Record<string, string
     if (existsSync(join(runDir, file))) copyFileSync(join(runDir, file), join(dir, file));
 }
 
-/**
- * Opens the record of the suite in `dir`, which is made when it is not there. One write with O_APPEND is one piece on a local
- * file system; the line feed in front keeps a line that a killed process left torn from swallowing the next one.
- */
+/** Opens the record of the suite in `dir`, which is made when it is not there. */
 export function openSuiteRecord(dir: string): SuiteRecord {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  const path = join(dir, "claims.ndjson");
+  const claims = openLines<ClaimResult>(join(dir, "claims.ndjson"));
+  const work = openLines<WorkResult>(join(dir, "work.ndjson"));
+  return {
+    ...{ dir, claims, work },
+    [Symbol.dispose]() {
+      claims[Symbol.dispose]();
+      work[Symbol.dispose]();
+    },
+  };
+}
+
+/**
+ * One write with O_APPEND is one piece on a local file system; the line feed in front keeps a line that a killed process left torn from
+ * swallowing the next one.
+ */
+function openLines<T>(path: string): Lines<T> & Disposable {
   const file = openSync(path, "a", 0o600);
   return {
-    dir,
-    append: (claim) => void writeSync(file, `\n${JSON.stringify(claim)}\n`),
-    read: () => readFileSync(path, "utf8").split("\n").flatMap(parseClaim),
+    append: (result) => void writeSync(file, `\n${JSON.stringify(result)}\n`),
+    read: () =>
+      readFileSync(path, "utf8")
+        .split("\n")
+        .flatMap(parse<T>),
     [Symbol.dispose]: () => closeSync(file),
   };
 }
 
-function parseClaim(line: string): ClaimResult[] {
+function parse<T>(line: string): T[] {
   if (line === "") return [];
   try {
-    return [JSON.parse(line) as ClaimResult];
+    return [JSON.parse(line) as T];
   } catch {
     return []; // torn: its writer was killed
   }

@@ -33,7 +33,8 @@ export interface SuiteRan {
  * began since.
  */
 export async function writeSuiteResults({ record, tests, began, paths, say, trace }: SuiteRan): Promise<void> {
-  const claims = joinResults(record.read(), tests);
+  const claims = joinResults(record.claims.read(), tests);
+  const work = record.work.read();
   const dirs = suiteRuns(record.dir, paths.state, began);
   const runs = dirs.map((dir): RunResult => {
     const plan = readPlan(dir);
@@ -51,6 +52,7 @@ export async function writeSuiteResults({ record, tests, began, paths, say, trac
       host: await fullFingerprint(),
       ...(calibration === undefined ? {} : { calibration }),
       runs,
+      work,
       claims,
     }),
   );
@@ -59,7 +61,7 @@ export async function writeSuiteResults({ record, tests, began, paths, say, trac
   if (trace) {
     for (const dir of dirs) await collectIfRunning(paths.state, dir);
     const sources = dirs.map((dir): TraceSource => readTraceSource(dir));
-    writeWhole(join(record.dir, "trace.json"), renderTrace(sources, claims));
+    writeWhole(join(record.dir, "trace.json"), renderTrace(sources, { claims, work }));
   }
   say(`results: ${record.dir}/{junit.xml,results.json${trace ? ",trace.json" : ""}}`);
   if (process.env["GITHUB_ACTIONS"] === "true") for (const line of githubAnnotations(claims)) say(line);
