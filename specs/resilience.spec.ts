@@ -67,7 +67,7 @@ workerCut.expects("powered again, no unit of it has failed", ({ seen }) => expec
 const serverCut = cluster.onFork("control plane power cut", async (fork) => {
   const before = (await fork.kube.nodes()).map(({ name, machineId }) => ({ name, machineId }));
   const fault = await fork.faults(server).powerCut();
-  const answer = await fork.kube.request("/readyz", { signal: AbortSignal.timeout(seconds(10)) }).then(
+  const answer = await fork.kube.request("/readyz", { signal: AbortSignal.timeout(seconds(5)) }).then(
     ({ status }) => `answered ${status}`,
     () => "no answer",
   );
