@@ -219,7 +219,7 @@ install_unit() {
   [[ -e $file ]] || known=false
   install -m 644 "$etc/unit" "$file"
   [[ $known == false ]] || systemctl daemon-reload
-  systemctl --quiet --no-reload enable "$unit"
+  systemctl --quiet --no-reload enable "$unit" kpi-node
   pass "$VERSION as $unit.service"
 }
 
@@ -292,6 +292,15 @@ await_ready() {
   fail "$NODE did not become Ready in $SECONDS s"
 }
 
+# A changed seed is another machine, so at a later boot cloud-init would find nothing new, and takes a third of the time that
+# a node needs to come back. Where networkd is configured, it also gave the interface its name at each boot.
+dismiss_cloud_init() {
+  mkdir -p "$root/etc/systemd/network"
+  printf '[Match]\nMACAddress=%s\n\n[Link]\nName=%s\n' "$MAC" "$INTERFACE" > "$root/etc/systemd/network/10-kpi.link"
+  chmod 644 "$root/etc/systemd/network/10-kpi.link"
+  : > "$root/etc/cloud/cloud-init.disabled"
+}
+
 # ---- once a boot, whoever comes first ----------------------------------------------------------------------------------
 
 main() {
@@ -315,8 +324,15 @@ exec {lock}> "$run/lock"
 flock "$lock"
 # What started us waits for this file, and would start us again after a failure if it were still there.
 [[ ! -e $etc/seeded ]] || mv "$etc/seeded" "$etc/started"
-if [[ ${1-} == --wait && -e $run/result ]]; then exit "$(< "$run/result")"; fi
-trap 'code=$?; rm -rf "$run/tls"; echo "$code" > "$run/result"' EXIT
+told=
+if [[ ${1-} == --wait && -e $run/result ]]; then
+  told=$(< "$run/result")
+  ((told == 0)) || exit "$told"
+else
+  trap 'code=$?; rm -rf "$run/tls"; echo "$code" > "$run/result"' EXIT
+fi
 # shellcheck source=/dev/null
 . "$etc/node.env"
-main
+[[ $told == 0 ]] || main
+# Who waits is cloud-init's last stage, so all that it had to do is done.
+[[ ${1-} != --wait || ! -d $root/etc/cloud ]] || dismiss_cloud_init

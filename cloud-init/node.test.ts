@@ -165,7 +165,7 @@ describe("after the gate", () => {
     expect(seen.stdout.split("\n")).toEqual(["./etc/kpi/config.yaml", "./etc/rancher/k3s/config.yaml", "600"]);
     expect(`${stdout}${stderr}`).not.toContain("secretsecret");
     expect(existsSync(join(root, "var/lib/rancher/k3s/agent/images/airgap.tar"))).toBe(true);
-    expect(readFileSync(join(root, "called"), "utf8")).toContain("systemctl --quiet --no-reload enable k3s");
+    expect(readFileSync(join(root, "called"), "utf8")).toContain("systemctl --quiet --no-reload enable k3s kpi-node");
   });
 
   test.concurrent("verdicts also go to the console, one line each, with both clocks", async () => {
@@ -177,6 +177,29 @@ describe("after the gate", () => {
     expect(verdicts[0].wall).toBeGreaterThan(1.7e9);
     expect(verdicts[0].mono).toBeGreaterThan(0);
   });
+});
+
+describe("cloud-init, which waits for it", () => {
+  const waited = async (result: number) => {
+    const root = mkdtempSync(join(work, "waited-"));
+    for (const dir of ["etc/cloud", "etc/kpi", "run/kpi"]) mkdirSync(join(root, dir), { recursive: true });
+    writeFileSync(join(root, "etc/kpi/node.env"), `MAC=${planned.MAC}\nINTERFACE=eth0\n`);
+    writeFileSync(join(root, "run/kpi/result"), `${result}\n`);
+    const { code } = await run("bash", [join(import.meta.dir, "node.sh"), "--wait"], {
+      env: { KPI_ROOT: root },
+      accept: [0, 1],
+    });
+    const link = join(root, "etc/systemd/network/10-kpi.link");
+    const named = existsSync(link) ? readFileSync(link, "utf8") : "";
+    return { code, disabled: existsSync(join(root, "etc/cloud/cloud-init.disabled")), named };
+  };
+  test("does not run again after a first boot that went well, and the interface keeps its name without it", async () =>
+    expect(await waited(0)).toEqual({
+      ...{ code: 0, disabled: true },
+      named: `[Match]\nMACAddress=${planned.MAC}\n\n[Link]\nName=eth0\n`,
+    }));
+  test("runs again after one that failed, and is told so", async () =>
+    expect(await waited(1)).toEqual({ code: 1, disabled: false, named: "" }));
 });
 
 test("shellcheck has nothing to say", async () => {

@@ -114,6 +114,8 @@ partition.expects("healed, it is Ready again within two minutes, by itself", ({ 
 
 const reboot = cluster.onFork("reboot", async (fork) => {
   const before = { boot: await fork.node(worker).bootId(), ...(await identity(fork, worker)) };
+  const configured = () => fork.node(worker).succeed("wc -c /var/log/cloud-init.log");
+  const log = { before: await configured(), after: "" };
   const asked = (await guestClock(fork, worker)).now;
   const shown = (await fork.console(worker)).length;
   const fault = await fork.faults(worker).reboot();
@@ -124,7 +126,8 @@ const reboot = cluster.onFork("reboot", async (fork) => {
   const held = [...new Set([...waits].map(([, unit]) => unit))];
   const after = { boot: await fork.node(worker).bootId(), ...(await identity(fork, worker)) };
   const addresses = await fork.node(worker).succeed("ip -4 -o address show dev eth0 scope global | awk '{ print $4 }'");
-  return { before, after, down, held, addresses, healed: await ready(fork) };
+  log.after = await configured();
+  return { before, after, down, held, addresses, log, healed: await ready(fork) };
 });
 reboot.expects("it really was one", ({ seen }) => expect(seen.after.boot).not.toBe(seen.before.boot));
 reboot.expects("the node comes back as it was: address, version, machine-id, pod network", ({ seen }) =>
@@ -134,6 +137,9 @@ reboot.expects("the node goes down within a minute: nothing holds it up", ({ see
   if (seen.down > minutes(1)) expect(seen.held, "units that systemd waited for").toEqual([]);
   expect(seen.down).toBeWithin(minutes(1));
 });
+reboot.expects("nothing is configured anew: cloud-init has not run again", ({ seen }) =>
+  expect(seen.log.after, "cloud-init's log").toBe(seen.log.before),
+);
 reboot.expects("it has the planned address only", ({ seen, plan }) =>
   expect(seen.addresses).toBe(`${seen.before.planned}/${plan.network.cidr.split("/")[1]}`),
 );

@@ -58,7 +58,7 @@ systemctl show k3s k3s-agent -p Id,LoadState,ActiveState,NRestarts,UnitFileState
 section failed
 systemctl list-units --failed --plain --no-legend --no-pager
 section cloudinit
-text /run/cloud-init/status.json
+text /var/lib/cloud/data/status.json # of the first boot; cloud-init does not run again
 section verdicts
 text /var/log/kpi/verdict.ndjson
 section hardware

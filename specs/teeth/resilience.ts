@@ -13,6 +13,7 @@ interface Reboot {
   down: number;
   held: string[];
   addresses: string;
+  log: { before: string; after: string };
   healed: Nodes;
 }
 interface FullDisk {
@@ -135,6 +136,14 @@ export const mutants = [
     (seen) => {
       seen.down = 93_000;
       seen.held = ["qemu-guest-agent.service"];
+    },
+  ),
+  scenarioMutant<Reboot>(
+    reboot,
+    "cloud-init has run again",
+    { "nothing is configured anew: cloud-init has not run again": /cloud-init's log[^]*99999/ },
+    (seen) => {
+      seen.log.after = "99999 /var/log/cloud-init.log";
     },
   ),
   scenarioMutant<Reboot>(
