@@ -293,11 +293,14 @@ await_ready() {
 }
 
 # A changed seed is another machine, so at a later boot cloud-init would find nothing new, and takes a third of the time that
-# a node needs to come back. Where networkd is configured, it also gave the interface its name at each boot.
+# a node needs to come back. Where it configured networkd, it also gave the interface its name at each boot; netplan does that
+# by itself, by a file which one of ours would hide.
 dismiss_cloud_init() {
-  mkdir -p "$root/etc/systemd/network"
-  printf '[Match]\nMACAddress=%s\n\n[Link]\nName=%s\n' "$MAC" "$INTERFACE" > "$root/etc/systemd/network/10-kpi.link"
-  chmod 644 "$root/etc/systemd/network/10-kpi.link"
+  local networks=$root/etc/systemd/network
+  if compgen -G "$networks/*cloud-init*.network" > /dev/null; then
+    printf '[Match]\nMACAddress=%s\n\n[Link]\nName=%s\n' "$MAC" "$INTERFACE" > "$networks/10-kpi.link"
+    chmod 644 "$networks/10-kpi.link"
+  fi
   : > "$root/etc/cloud/cloud-init.disabled"
 }
 

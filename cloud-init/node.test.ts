@@ -180,10 +180,12 @@ describe("after the gate", () => {
 });
 
 describe("cloud-init, which waits for it", () => {
-  const waited = async (result: number) => {
+  const waited = async (result: number, renderer: "networkd" | "netplan" = "networkd") => {
     const root = mkdtempSync(join(work, "waited-"));
-    for (const dir of ["etc/cloud", "etc/kpi", "run/kpi"]) mkdirSync(join(root, dir), { recursive: true });
+    for (const dir of ["etc/cloud", "etc/kpi", "etc/systemd/network", "run/kpi"])
+      mkdirSync(join(root, dir), { recursive: true });
     writeFileSync(join(root, "etc/kpi/node.env"), `MAC=${planned.MAC}\nINTERFACE=eth0\n`);
+    if (renderer === "networkd") writeFileSync(join(root, "etc/systemd/network/10-cloud-init-eth0.network"), "");
     writeFileSync(join(root, "run/kpi/result"), `${result}\n`);
     const { code } = await run("bash", [join(import.meta.dir, "node.sh"), "--wait"], {
       env: { KPI_ROOT: root },
@@ -198,6 +200,8 @@ describe("cloud-init, which waits for it", () => {
       ...{ code: 0, disabled: true },
       named: `[Match]\nMACAddress=${planned.MAC}\n\n[Link]\nName=eth0\n`,
     }));
+  test("leaves the name to netplan where that has it", async () =>
+    expect(await waited(0, "netplan")).toEqual({ code: 0, disabled: true, named: "" }));
   test("runs again after one that failed, and is told so", async () =>
     expect(await waited(1)).toEqual({ code: 1, disabled: false, named: "" }));
 });
