@@ -147,6 +147,29 @@ reboot.expects("all nodes are Ready afterwards", ({ seen }) =>
   expect(seen.healed).toEqual({ [server]: true, [worker]: true, [other]: true }),
 );
 
+const dnsLost = cluster.onFork("DNS lost after the installation", async (fork) => {
+  const [name = ""] = fork.running.plan.network.requiredNames;
+  const fault = await fork.network.dnsDown();
+  const asked = await fork.node(worker).fail(`RES_OPTIONS='timeout:1 attempts:1' getent -s dns ahostsv4 ${name}`);
+  await fork.node(worker).succeed("systemctl restart k3s-agent", { timeout: minutes(1) });
+  const restarted = await fork.node(worker).succeed("systemctl is-active k3s-agent");
+  const meanwhile = await ready(fork);
+  await fault.heal();
+  const answered = await until("a name resolves", seconds(90), async () => {
+    const said = await fork.node(worker).succeed(`getent -s dns ahostsv4 ${name} || true`);
+    return said === "" ? notYet("no answer") : said;
+  });
+  return { asked, restarted, meanwhile, answered };
+});
+dnsLost.expects("names really do not resolve", ({ seen }) => expect(seen.asked).toBe(""));
+dnsLost.expects("the cluster does not care: all nodes stay Ready", ({ seen }) =>
+  expect(Object.values(seen.meanwhile)).toEqual([true, true, true]),
+);
+dnsLost.expects("even k3s restarts without it: only the installation needed DNS", ({ seen }) =>
+  expect(seen.restarted).toBe("active"),
+);
+dnsLost.expects("healed, names resolve", ({ seen, plan }) => expect(seen.answered).toContain(plan.network.gateway));
+
 const fullDisk = cluster.onFork("full disk", async (fork) => {
   // Somebody writes all the while: a login afterwards takes seconds, in which others (a kubelet, by deleting images) may make room again.
   const writing = fork
@@ -174,29 +197,6 @@ fullDisk.expects("with room again k3s runs and the node is Ready within two minu
   expect({ room: seen.room, k3s: seen.k3s }).toEqual({ room: "room", k3s: "active" });
   expect(seen.back).toBeWithin(minutes(2));
 });
-
-const dnsLost = cluster.onFork("DNS lost after the installation", async (fork) => {
-  const [name = ""] = fork.running.plan.network.requiredNames;
-  const fault = await fork.network.dnsDown();
-  const asked = await fork.node(worker).fail(`RES_OPTIONS='timeout:1 attempts:1' getent -s dns ahostsv4 ${name}`);
-  await fork.node(worker).succeed("systemctl restart k3s-agent", { timeout: minutes(1) });
-  const restarted = await fork.node(worker).succeed("systemctl is-active k3s-agent");
-  const meanwhile = await ready(fork);
-  await fault.heal();
-  const answered = await until("a name resolves", seconds(90), async () => {
-    const said = await fork.node(worker).succeed(`getent -s dns ahostsv4 ${name} || true`);
-    return said === "" ? notYet("no answer") : said;
-  });
-  return { asked, restarted, meanwhile, answered };
-});
-dnsLost.expects("names really do not resolve", ({ seen }) => expect(seen.asked).toBe(""));
-dnsLost.expects("the cluster does not care: all nodes stay Ready", ({ seen }) =>
-  expect(Object.values(seen.meanwhile)).toEqual([true, true, true]),
-);
-dnsLost.expects("even k3s restarts without it: only the installation needed DNS", ({ seen }) =>
-  expect(seen.restarted).toBe("active"),
-);
-dnsLost.expects("healed, names resolve", ({ seen, plan }) => expect(seen.answered).toContain(plan.network.gateway));
 
 const clockJump = cluster.onFork("clock jump", async (fork) => {
   const fault = await fork.faults(worker).setClock(minutes(10));

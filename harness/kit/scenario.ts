@@ -101,7 +101,8 @@ export async function openFork(shared: SharedCluster): Promise<OpenFork> {
   const checkpoint = await checkpointOf(shared);
   await turn();
   await using stack = new AsyncDisposableStack();
-  const cluster = stack.use(enter(stack.use(await hold(checkpoint)), shared));
+  const { running } = stack.use(await hold(checkpoint));
+  const cluster = enter(running, stack.use(new Session(running.access, running.plan)), shared.spec);
   const held = stack.move();
   return { ...cluster, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
@@ -116,9 +117,8 @@ async function hold(checkpoint: Checkpoint): Promise<Held> {
   return { running, [Symbol.asyncDispose]: () => held.disposeAsync() };
 }
 
-/** The ways into a fork. Disposing ends their connections: a machine that lost its power never tells that it has forgotten them. */
-function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncDisposable {
-  const session = new Session(running.access, running.plan);
+/** The ways into a fork. */
+function enter(running: RunningCluster, session: Session, spec: string): ForkedCluster {
   return {
     running,
     kube: running.access.kube(),
@@ -138,8 +138,7 @@ function enter({ running }: Held, shared: SharedCluster): ForkedCluster & AsyncD
       if (path === undefined) throw new Error("a fork without a lab");
       return readFile(path, "utf8");
     },
-    look: (stages) => lookAtFork(running, session, shared.spec, stages),
-    [Symbol.asyncDispose]: () => session[Symbol.asyncDispose](),
+    look: (stages) => lookAtFork(running, session, spec, stages),
   };
 }
 
@@ -157,35 +156,39 @@ export async function onFork<T>(
   const handed = await turn(shared);
   await using stack = new AsyncDisposableStack();
   const held = stack.use(handed?.held ?? (await hold(checkpoint)));
-  const note = <R>(what: string, work: () => Promise<R>) => noteWork(held.running.access.cluster.name, what, work);
-  const was = handed?.was ?? (isAwaited(shared) ? await note("how it is", () => lastingOf(held)) : undefined);
-  const found = await note(name, () => attempt(held, shared, scenario));
-  if (was === undefined || !isAwaited(shared)) return found;
-  if (!(await note("is it as it was", () => isHealed(held, was)))) return found;
-  const next = nextFor(shared);
-  if (next === undefined) return found;
+  const { found, was } = await attempt(shared, held.running, handed?.was, name, scenario);
+  const next = was === undefined ? undefined : nextFor(shared);
+  if (was === undefined || next === undefined) return found;
   stack.move();
   next.begin({ held, was });
   return found;
 }
 
+/**
+ * The scenario, by connections that end with it: a machine that lost its power never tells that it has forgotten them. Gives with what it
+ * found what must last of the fork, if it is well and still like that and somebody waits for it.
+ */
 async function attempt<T>(
-  held: Held,
   shared: SharedCluster,
+  running: RunningCluster,
+  known: Fingerprint | undefined,
+  name: string,
   scenario: (cluster: ForkedCluster) => Promise<T>,
-): Promise<T> {
-  await using cluster = enter(held, shared);
-  return await scenario(cluster);
+): Promise<{ readonly found: T; readonly was: Fingerprint | undefined }> {
+  await using session = new Session(running.access, running.plan);
+  const note = <R>(what: string, work: () => Promise<R>) => noteWork(running.access.cluster.name, what, work);
+  const was = known ?? (isAwaited(shared) ? await note("how it is", () => lastingOf(session)) : undefined);
+  const found = await note(name, () => scenario(enter(running, session, shared.spec)));
+  const goesOn =
+    was !== undefined && isAwaited(shared) && (await note("is it as it was", () => isHealed(session, was)));
+  return { found, was: goesOn ? was : undefined };
 }
 
 /** Whether all nodes are Ready and nothing but the age of machines and processes differs. One that cannot be asked is not. */
-async function isHealed(held: Held, was: Fingerprint): Promise<boolean> {
-  if ((await whyUnhealthy(held.running.access)) !== undefined) return false;
-  const is = await lastingOf(held).catch(() => undefined);
+async function isHealed(session: Session, was: Fingerprint): Promise<boolean> {
+  if ((await whyUnhealthy(session.access)) !== undefined) return false;
+  const is = await lastingOf(session).catch(() => undefined);
   return is !== undefined && changes(was, is).length === 0;
 }
 
-async function lastingOf({ running }: Held): Promise<Fingerprint> {
-  await using session = new Session(running.access, running.plan);
-  return lasting(await takeFingerprint(session));
-}
+const lastingOf = async (session: Session): Promise<Fingerprint> => lasting(await takeFingerprint(session));
