@@ -301,6 +301,7 @@ dismiss_cloud_init() {
     printf '[Match]\nMACAddress=%s\n\n[Link]\nName=%s\n' "$MAC" "$INTERFACE" > "$networks/10-kpi.link"
     chmod 644 "$networks/10-kpi.link"
   fi
+  sync # nobody writes it anew from here on, and after a power cut a young file may be there and empty
   : > "$root/etc/cloud/cloud-init.disabled"
 }
 
