@@ -18,15 +18,13 @@ export const noteClaim = (result: ClaimResult): void => open().claims.append(res
 export async function noteWork<T>(cluster: string, name: string, work: () => Promise<T>): Promise<T> {
   const at = new Date().toISOString();
   const began = performance.now();
-  const note = (outcome: "passed" | "failed") =>
-    open().work.append({ name, cluster, outcome, at, elapsed: milliseconds(performance.now() - began) });
+  let outcome: "passed" | "failed" = "failed";
   try {
     const done = await work();
-    note("passed");
+    outcome = "passed";
     return done;
-  } catch (error) {
-    note("failed");
-    throw error;
+  } finally {
+    open().work.append({ name, cluster, outcome, at, elapsed: milliseconds(performance.now() - began) });
   }
 }
 

@@ -157,8 +157,9 @@ export async function onFork<T>(
   await using stack = new AsyncDisposableStack();
   const held = stack.use(handed?.held ?? (await hold(checkpoint)));
   const { found, was } = await attempt(shared, held.running, handed?.was, name, scenario);
-  const next = was === undefined ? undefined : nextFor(shared);
-  if (was === undefined || next === undefined) return found;
+  if (was === undefined) return found;
+  const next = nextFor(shared);
+  if (next === undefined) return found;
   stack.move();
   next.begin({ held, was });
   return found;
