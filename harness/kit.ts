@@ -71,6 +71,7 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
     timeout: minutes(30),
+    grace: minutes(1), // it unmakes what it has made
     ...options,
     env: { KPI_STATE: state, KPI_CACHE: cache, TMPDIR: temporary, NO_COLOR: "1", ...room, ...options.env },
   });

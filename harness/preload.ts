@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { kpiPaths } from "./core/paths.ts";
 import { skipLongSpecs } from "./kit/long.ts";
 import { end } from "./kit/results.ts";
+import { onInterrupt } from "./run/interrupt.ts";
 import { declare } from "./run/journal.ts";
 
 // `[test] timeout` in bunfig.toml has no effect in Bun 1.4; unit tests that need longer are in the wrong place.
@@ -15,6 +16,7 @@ skipLongSpecs();
 const temporary = mkdtempSync(join(tmpdir(), "kt-"));
 const intent = declare(kpiPaths().state, { kind: "path", path: temporary });
 process.env["TMPDIR"] = temporary;
+onInterrupt(async (why) => (await import("./kit/leave.ts")).leave(why)); // most runs need none of what it loads
 // After the last file of all.
 afterAll(async () => {
   try {

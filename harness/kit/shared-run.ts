@@ -156,19 +156,17 @@ class StartedRun implements SharedRun {
     const up = start(join(projectRoot, "kpi"), ["up", ...(warm ? ["--warm"] : []), spec, "--json"], {
       accept: [0, 1, 130],
       timeout: minutes(90),
+      grace: minutes(1), // it unmakes what it has made
       onLine(line, from) {
         if (from === "stdout") run.#take(line);
       },
     });
-    const stop = () => void up.stop().finally(() => process.exit(130));
-    process.once("SIGINT", stop).once("SIGTERM", stop);
     void up.done
       .then(
         ({ stderr }) => (run.#stderr = stderr),
         (error: unknown) => (run.#stderr = String(error)),
       )
       .finally(() => {
-        process.off("SIGINT", stop).off("SIGTERM", stop);
         run.#ended = true;
         run.#wake();
       });

@@ -4,6 +4,7 @@ import { milliseconds, minutes } from "../core/duration.ts";
 import { errorJson, KpiError, renderError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import { collectEvidence } from "../run/evidence.ts";
+import { declareObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
 import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
@@ -45,9 +46,9 @@ export interface Scenario<T> {
  */
 export function useCluster(spec: string): SpecCluster {
   const shared = sharedCluster(spec);
-  const kube = async () => {
+  const access = async () => {
     shared.acted = true;
-    return (await shared.session()).access.kube();
+    return (await shared.session()).access;
   };
   let ran = false;
   if (!isCollecting()) closeFile(shared, callSite(), () => ran);
@@ -110,11 +111,17 @@ export function useCluster(spec: string): SpecCluster {
       await roomForForks(shared);
       return openFork(shared);
     },
-    kube,
+    kube: async () => (await access()).kube(),
     async apply(...objects) {
-      const api = await kube();
+      const into = await access();
+      const api = into.kube();
+      const intent = declareObjects(into.cluster, objects);
       await api.apply(objects);
-      return { [Symbol.asyncDispose]: () => api.delete(objects) };
+      const remove = async () => {
+        await api.delete(objects);
+        intent.settle();
+      };
+      return { [Symbol.asyncDispose]: remove };
     },
   };
 }

@@ -2,6 +2,7 @@ import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Access } from "../run/access.ts";
+import { declareObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import type { PodState } from "../tools/kube-state.ts";
 
@@ -51,7 +52,9 @@ export async function startWorkload(access: Access): Promise<Workload> {
   const others = access.plan.nodes.flatMap(({ name }) => (name === server ? [] : [name]));
   const text = crypto.randomUUID();
   // Without client-node: a discovery and a second of loading less. A pod whose claim is not there yet is tried again much later.
-  await create(kube, { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } });
+  const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
+  const intent = declareObjects(access.cluster, [home]);
+  await create(kube, home);
   await create(kube, volumeClaim(namespace));
   await Promise.all(
     [
@@ -77,7 +80,8 @@ export async function startWorkload(access: Access): Promise<Workload> {
     },
     // Gone in the background: the next workload has a name of its own.
     async [Symbol.asyncDispose]() {
-      await kube.request(`/api/v1/namespaces/${namespace}`, { method: "DELETE" });
+      const { status } = await kube.request(`/api/v1/namespaces/${namespace}`, { method: "DELETE" });
+      if (status === 200) intent.settle(); // otherwise the next command tries again
     },
   };
 }

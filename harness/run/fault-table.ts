@@ -1,8 +1,8 @@
-import { describeFault, type FaultKind, type FaultSpec } from "../core/fault-spec.ts";
+import type { FaultKind, FaultSpec } from "../core/fault-spec.ts";
 import { type Access, openAccess } from "./access.ts";
 import { ClusterDir } from "./cluster.ts";
 import { type Fault, type FaultWay, inflict, labOf } from "./fault.ts";
-import type { JournalEntry } from "./journal.ts";
+import type { Intent } from "./journal.ts";
 import * as network from "./network-fault.ts";
 import * as node from "./node-fault.ts";
 
@@ -27,16 +27,15 @@ export function inflictFault(access: Access, spec: FaultSpec, signal?: AbortSign
 }
 
 /**
- * Takes away the cause of a fault that a dead process left; what follows from it (a boot) is not waited for. Undefined when
+ * Takes away the cause of a fault whose maker is dead or about to end; what follows from it (a boot) is not waited for. False when
  * its lab is gone, and the fault with it.
  */
-export async function undoFault(state: string, { intent }: JournalEntry): Promise<string | undefined> {
-  if (intent.kind !== "fault") return undefined;
-  const opened = await openAccess(new ClusterDir(state, intent.cluster)).catch(() => undefined);
-  if (opened === undefined) return undefined;
+export async function undoFault(state: string, { cluster, fault, id }: Intent & { kind: "fault" }): Promise<boolean> {
+  const opened = await openAccess(new ClusterDir(state, cluster)).catch(() => undefined);
+  if (opened === undefined) return false;
   const { access } = opened;
-  await wayOf(intent.fault).undo({ access, lab: labOf(access), id: intent.id }, intent.fault);
-  return `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
+  await wayOf(fault).undo({ access, lab: labOf(access), id }, fault);
+  return true;
 }
 
 /** The table says that the way fits the kind; TypeScript cannot follow that through a union. */

@@ -1,20 +1,32 @@
+import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 
+/** Signals that follow each other faster than a person presses keys are one wish: a terminal tells a child, and so does its parent. */
+const oneWish = seconds(1);
+
 /**
- * Runs work that ends itself on Ctrl-C or SIGTERM: the first one aborts the signal, and the work unmakes what it made; a
- * second one ends the process at once, and the next command reaps.
+ * Calls `stop` at the first Ctrl-C, SIGTERM or SIGHUP; a later one ends the process at once, and the next command reaps. Disposing stops
+ * listening.
  */
+export function onInterrupt(stop: (why: KpiError) => void): Disposable {
+  let since: number | undefined;
+  const onSignal = (name: NodeJS.Signals) => {
+    if (since === undefined) {
+      since = performance.now();
+      stop(new KpiError("interrupted", `interrupted by ${name}`));
+    } else if (performance.now() - since > oneWish) process.exit(130);
+  };
+  const names = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  for (const name of names) process.on(name, onSignal);
+  return { [Symbol.dispose]: () => names.forEach((name) => process.off(name, onSignal)) };
+}
+
+/** Runs work that ends itself when the process is told to end: the signal is aborted, and the work unmakes what it made. */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
-  const onSignal = (name: NodeJS.Signals) => {
-    if (stop.signal.aborted) process.exit(130);
-    process.stderr.write(`kpi: ${name}: stopping and removing what was made; once more to leave at once\n`);
-    stop.abort(new KpiError("interrupted", `interrupted by ${name}`));
-  };
-  process.on("SIGINT", onSignal).on("SIGTERM", onSignal).on("SIGHUP", onSignal);
-  try {
-    return await work(stop.signal);
-  } finally {
-    process.off("SIGINT", onSignal).off("SIGTERM", onSignal).off("SIGHUP", onSignal);
-  }
+  using _listening = onInterrupt((why) => {
+    process.stderr.write(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once\n`);
+    stop.abort(why);
+  });
+  return await work(stop.signal);
 }

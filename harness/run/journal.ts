@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { Host } from "../core/plan.ts";
 import type { FaultSpec } from "../core/fault-spec.ts";
 import { entries } from "../tools/directory.ts";
+import type { Manifest } from "../tools/kube.ts";
 import { isAlive, type Owner, ownerNamed, ownName, thisOwner } from "../tools/owner.ts";
 
 /** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
@@ -13,7 +14,9 @@ export type Intent =
   | { readonly kind: "path"; readonly path: string }
   /** A state directory of a test's own, with whatever runs from it. */
   | { readonly kind: "state"; readonly path: string }
-  | { readonly kind: "fault"; readonly cluster: string; readonly id: string; readonly fault: FaultSpec };
+  | { readonly kind: "fault"; readonly cluster: string; readonly id: string; readonly fault: FaultSpec }
+  /** Objects in a cluster that goes on, by their names. */
+  | { readonly kind: "objects"; readonly cluster: string; readonly objects: readonly Manifest[] };
 
 export interface JournalEntry {
   readonly id: string;
@@ -29,8 +32,16 @@ export interface Declared extends Disposable {
 
 const journalDir = (state: string) => join(state, "journal");
 
+let ending: Error | undefined;
+
+/** From now on this process makes nothing new: whatever it would declare fails for this reason. */
+export function declareNoMore(why: Error): void {
+  ending = why;
+}
+
 /** Writes the intent, whole or not at all, before anything of it exists. */
 export function declare(state: string, intent: Intent): Declared {
+  if (ending !== undefined) throw ending;
   const dir = journalDir(state);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const owner = thisOwner();
@@ -49,6 +60,12 @@ export function declared(state: string): JournalEntry[] {
   return entries(dir).flatMap((name) => (name.endsWith(".json") ? (readEntry(join(dir, name)) ?? []) : []));
 }
 
+/** What this process has declared and not settled. */
+export function ownEntries(state: string): JournalEntry[] {
+  const { pid, start } = thisOwner();
+  return declared(state).filter(({ owner }) => owner.pid === pid && owner.start === start);
+}
+
 /** The entries whose maker is dead: what it was making is to be unmade. Torn files (a death while declaring) are removed: nothing had been made. */
 export function orphans(state: string): JournalEntry[] {
   const dir = journalDir(state);
@@ -62,7 +79,7 @@ export function orphans(state: string): JournalEntry[] {
   });
 }
 
-/** Removes a dead maker's entry after what it declared has been unmade. */
+/** Removes an entry after what it declares has been unmade, of a maker that is dead or about to end. */
 export function forget(state: string, entry: JournalEntry): void {
   rmSync(join(journalDir(state), `${entry.id}.json`), { force: true });
 }

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectRoot } from "../core/paths.ts";
 import { labMarker } from "../lab/process.ts";
-import { type RunningCommand, start } from "../tools/exec.ts";
+import { type RunningCommand, type RunOptions, start } from "../tools/exec.ts";
 import { ClusterDir } from "./cluster.ts";
 import { reap } from "./reap.ts";
 
@@ -16,13 +16,13 @@ beforeEach(() => {
 afterEach(() => rmSync(join(paths.state, ".."), { recursive: true, force: true }));
 
 /** Runs a program that never ends by itself until it has said a line, with the modules of this project at hand. */
-async function speaking(program: string): Promise<RunningCommand> {
+async function speaking(program: string, options: RunOptions = {}): Promise<RunningCommand> {
   const said = Promise.withResolvers<string>();
   const load = `const load = (path) => import("${projectRoot}/harness/" + path);`;
   const command = start(
     process.execPath,
     ["-e", `${load} ${program} console.log("so far"); setInterval(() => {}, 1_000);`],
-    { onLine: (line) => said.resolve(line) },
+    { ...options, onLine: (line) => said.resolve(line) },
   );
   await Promise.race([said.promise, command.done]);
   return command;
@@ -50,8 +50,42 @@ test("of a killed test goes its state directory, its labs, and whoever is still 
 
   process.kill(killed.pid, "SIGKILL");
   await killed.done.catch(() => {}); // it ends by that signal
-  expect(await reap(paths)).toEqual([expect.stringContaining(`the clusters in ${state}`), temporary]);
+  const left = [expect.stringContaining(`the clusters in ${state}`), expect.stringContaining(`${temporary}, left by`)];
+  expect(await reap(paths)).toEqual(left);
   await Promise.allSettled([lab.done, maker.done]); // by themselves they would not end before this test's limit
   expect(existsSync(temporary), "its directory").toBe(false);
+  expect(readdirSync(join(paths.state, "journal")), "the journal").toEqual([]);
+});
+
+test("a process that is told to end stops its programs, unmakes what it has declared, and makes nothing anew", async () => {
+  const path = join(paths.state, "..", "file");
+  const intents = [
+    { kind: "path", path },
+    { kind: "cluster", cluster: "one", host: { kind: "lab" } },
+    { kind: "objects", cluster: "gone", objects: [] },
+  ];
+  const program = `
+    const { onInterrupt } = await load("run/interrupt.ts");
+    const { declare } = await load("run/journal.ts");
+    const { start } = await load("tools/exec.ts");
+    const { leave } = await load("kit/leave.ts");
+    const state = ${JSON.stringify(paths.state)};
+    for (const intent of ${JSON.stringify(intents)}) declare(state, intent);
+    const sleeping = start("sleep", ["60"]);
+    onInterrupt((why) => {
+      void leave(why);
+      try { declare(state, { kind: "path", path: "never" }); } catch (error) { console.log(error.message); }
+    });
+    console.log(sleeping.pid);`;
+  const cluster = new ClusterDir(paths.state, "one");
+  mkdirSync(cluster.dir, { recursive: true });
+  mkdirSync(path);
+  const told = await speaking(program, { env: { KPI_STATE: paths.state }, accept: [130] });
+  process.kill(told.pid, "SIGINT");
+  const { stdout, stderr } = await told.done;
+  const [sleeping = "", , refused] = stdout.split("\n");
+  expect(stderr).toContain("kpi: removed cluster one");
+  expect(refused).toBe("interrupted by SIGINT");
+  expect([existsSync(path), existsSync(cluster.dir), existsSync(`/proc/${sleeping}`)]).toEqual([false, false, false]);
   expect(readdirSync(join(paths.state, "journal")), "the journal").toEqual([]);
 });

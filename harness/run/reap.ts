@@ -11,7 +11,8 @@ import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir, clusterNames } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { undoFault } from "./fault-table.ts";
-import { forget, type JournalEntry, orphans } from "./journal.ts";
+import { forget, type JournalEntry, orphans, ownEntries } from "./journal.ts";
+import { describeObjects, removeObjects } from "./objects.ts";
 
 /**
  * Removes what killed runs left: clusters that were being made, labs without a cluster, staging and temporary
@@ -26,34 +27,11 @@ export async function reap(
     removed.push(line);
     say(line);
   };
-  // A state directory before the path it lies in: who is still making a cluster there is told by its files.
-  const states = (entry: JournalEntry) => Number(entry.intent.kind === "state");
-  for (const entry of orphans(paths.state).sort((a, b) => states(b) - states(a))) {
-    const { intent } = entry;
-    if (intent.kind === "fault") {
-      try {
-        const healed = await undoFault(paths.state, entry);
-        if (healed !== undefined) note(`${healed}, left in force by process ${entry.owner.pid}`);
-      } catch (error) {
-        // It stays in the journal, and the next command tries again; this one may be the `down` that ends it for good.
-        const what = `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
-        process.stderr.write(`kpi: could not heal ${what}: ${renderError(error)}\n`);
-        continue;
-      }
-    } else if (intent.kind === "cluster") {
-      await unmakeCluster(new ClusterDir(paths.state, intent.cluster), intent.host);
-      note(`cluster ${intent.cluster}, left by process ${entry.owner.pid} (${entry.owner.command})`);
-    } else if (intent.kind === "checkpoint") {
-      rmSync(intent.path, { recursive: true, force: true });
-      const woken = await wake(new ClusterDir(paths.state, intent.cluster));
-      note(`half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`);
-    } else if (intent.kind === "state") {
-      await removeState(intent.path);
-      note(`the clusters in ${intent.path}, left by process ${entry.owner.pid}`);
-    } else if (existsSync(intent.path)) {
-      rmSync(intent.path, { recursive: true, force: true });
-      note(intent.path);
-    }
+  for (const entry of inOrder(orphans(paths.state))) {
+    const { pid, command } = entry.owner;
+    const unmade = await unmake(entry, paths.state);
+    if (unmade === "stays") continue; // the next command tries again; this one may be the `down` that ends it for good
+    if (unmade !== "was gone") note(`${unmade}, left by process ${pid} (${command})`);
     forget(paths.state, entry);
   }
   for (const lab of findLabs(paths.state)) {
@@ -67,6 +45,74 @@ export async function reap(
     note(dir);
   }
   return removed;
+}
+
+/**
+ * Removes what this process has made and not finished, as the next command would if it were killed now: it is about to end, and
+ * nobody may make anything anew (`declareNoMore`).
+ */
+export async function reapOwn(state: string, say: (line: string) => void): Promise<void> {
+  const unmade: JournalEntry[] = [];
+  for (const entry of inOrder(ownEntries(state))) {
+    const what = await unmake(entry, state);
+    if (what !== "was gone" && what !== "stays" && entry.intent.kind !== "path") say(what);
+    if (what !== "stays") unmade.push(entry);
+  }
+  // What was under way may have gone on meanwhile: only what is gone at this moment, the last one, is forgotten.
+  for (const entry of unmade) if (isGone(entry, state)) forget(state, entry);
+}
+
+/** A state directory before the path it lies in: who is still making a cluster there is told by its files. */
+const inOrder = (all: readonly JournalEntry[]): readonly JournalEntry[] =>
+  all.toSorted((a, b) => Number(b.intent.kind === "state") - Number(a.intent.kind === "state"));
+
+/** Unmakes what an entry declares. Says what that was, or that it was gone already, or stays because it cannot be reached now. */
+async function unmake({ intent }: JournalEntry, state: string): Promise<string> {
+  switch (intent.kind) {
+    case "fault": {
+      const what = `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
+      return (await reached(`heal ${what}`, undoFault(state, intent))) ?? what;
+    }
+    case "objects": {
+      const what = describeObjects(intent);
+      return (await reached(`remove ${what}`, removeObjects(state, intent))) ?? what;
+    }
+    case "cluster":
+      await unmakeCluster(new ClusterDir(state, intent.cluster), intent.host);
+      return `cluster ${intent.cluster}`;
+    case "checkpoint": {
+      rmSync(intent.path, { recursive: true, force: true });
+      const woken = await wake(new ClusterDir(state, intent.cluster));
+      return `half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`;
+    }
+    case "state":
+      await removeState(intent.path);
+      return `the clusters in ${intent.path}`;
+    case "path": {
+      if (!existsSync(intent.path)) return "was gone";
+      rmSync(intent.path, { recursive: true, force: true });
+      return intent.path;
+    }
+  }
+}
+
+/** Something in a cluster that goes on, and may not answer: undefined when it was done. */
+async function reached(what: string, doing: Promise<boolean>): Promise<"was gone" | "stays" | undefined> {
+  try {
+    return (await doing) ? undefined : "was gone";
+  } catch (error) {
+    process.stderr.write(`kpi: could not ${what}: ${renderError(error)}\n`);
+    return "stays";
+  }
+}
+
+/** Whether nothing is there of what is made in this machine's files; faults and objects are gone when they have been unmade. */
+function isGone({ intent }: JournalEntry, state: string): boolean {
+  if (intent.kind === "path" || intent.kind === "state" || intent.kind === "checkpoint")
+    return !existsSync(intent.path);
+  if (intent.kind !== "cluster") return true;
+  const cluster = new ClusterDir(state, intent.cluster);
+  return !existsSync(cluster.dir) && !existsSync(cluster.labDir);
 }
 
 /** Removes a state directory, its clusters and labs, and whoever is still making one: nobody knows of it any more. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Duration } from "../core/duration.ts";
+import { type Duration, minutes } from "../core/duration.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { clusterNames } from "./cluster.ts";
@@ -109,6 +109,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         ...(options.all || options.filter.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
       },
       signal: options.signal,
+      grace: minutes(1), // it removes its forks, and what it has made in clusters that go on
       accept: [0, 1, 2],
       onLine(line) {
         lines.push(line);

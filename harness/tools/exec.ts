@@ -45,6 +45,13 @@ export interface EndedCommand {
 /** Whether this user may run programs confined. */
 export const mayConfine = process.getuid?.() === 0;
 
+const running = new Set<RunningCommand>();
+
+/** Stops every program that this process runs; resolves when all are gone. For a process that is about to end. */
+export async function stopCommands(): Promise<void> {
+  await Promise.all([...running].map((command) => command.stop()));
+}
+
 const listeners = new Set<(ended: EndedCommand) => void>();
 
 /** Tells of every program that ends in this process until disposed: a run's journal listens, so that no function needs a logger. */
@@ -147,12 +154,15 @@ export function start(command: string, args: readonly string[], options: RunOpti
   };
 
   const done = finish();
-  done.catch(() => {}); // a caller that only stops it must not see an unhandled rejection
   const stop = async () => {
     stopping.abort();
     await done.catch(() => {});
   };
-  return { pid: child.pid ?? -1, done, stop, [Symbol.asyncDispose]: stop };
+  const started = { pid: child.pid ?? -1, done, stop, [Symbol.asyncDispose]: stop };
+  running.add(started);
+  const forget = () => void running.delete(started);
+  done.then(forget, forget); // a caller that only stops it must not see an unhandled rejection
+  return started;
 }
 
 /** Hands the terminal to a program until it ends, for a person to talk to it; gives its exit code. */

@@ -1,0 +1,30 @@
+import { expect, test } from "bun:test";
+import { projectRoot } from "../core/paths.ts";
+import { start } from "../tools/exec.ts";
+
+/** A process whose work is interrupted and never comes to an end. */
+const program = `
+const { interruptible } = await import(${JSON.stringify(`${projectRoot}/harness/run/interrupt.ts`)});
+setInterval(() => {}, 1_000);
+await interruptible((signal) => {
+  signal.addEventListener("abort", () => console.log(signal.reason.what));
+  console.log("at work");
+  return Promise.withResolvers().promise;
+});`;
+
+test("signals that follow each other at once are one wish; a later one ends the process at once, with 130", async () => {
+  const told = { "at work": Promise.withResolvers<void>(), "interrupted by SIGINT": Promise.withResolvers<void>() };
+  const { pid, done } = start(process.execPath, ["-e", program], {
+    accept: [130],
+    onLine: (line) => told[line as keyof typeof told]?.resolve(),
+  });
+  await told["at work"].promise;
+  process.kill(pid, "SIGINT");
+  await told["interrupted by SIGINT"].promise;
+  process.kill(pid, "SIGTERM");
+  await Bun.sleep(1_100); // the time is what is tested
+  process.kill(pid, "SIGTERM"); // throws when it has ended
+  const { stdout, stderr } = await done;
+  expect(stdout.split("\n")).toEqual(["at work", "interrupted by SIGINT"]);
+  expect(stderr).toContain("once more to leave at once");
+});

@@ -1,0 +1,34 @@
+import { seconds } from "../core/duration.ts";
+import type { Manifest } from "../tools/kube.ts";
+import { openAccess } from "./access.ts";
+import { ClusterDir } from "./cluster.ts";
+import { type Declared, declare, type Intent } from "./journal.ts";
+
+/** For all that a process has left in one cluster: whoever comes next waits for it. */
+const limit = seconds(20);
+
+/** Says which objects are about to be made in a cluster that goes on, so that they go with their maker, however that ends. */
+export function declareObjects({ stateDir, name }: ClusterDir, objects: readonly Manifest[]): Declared {
+  return declare(stateDir, { kind: "objects", cluster: name, objects: objects.map(named) });
+}
+
+/** What the API finds it by; the rest may be secret. */
+function named({ apiVersion = "", kind = "", metadata }: Manifest): Manifest {
+  const { name = "", namespace } = metadata ?? {};
+  return { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
+}
+
+/** Removes objects whose maker is dead or about to end. False when their cluster is gone, and they with it. */
+export async function removeObjects(state: string, intent: Intent & { kind: "objects" }): Promise<boolean> {
+  const opened = await openAccess(new ClusterDir(state, intent.cluster)).catch(() => undefined);
+  await opened?.access.kube().delete(intent.objects, AbortSignal.timeout(limit));
+  return opened !== undefined;
+}
+
+/** `Namespace a, ConfigMap b/c of cluster d`. */
+export function describeObjects({ objects, cluster }: Intent & { kind: "objects" }): string {
+  const names = objects.map(
+    ({ kind, metadata }) => `${kind} ${[metadata?.namespace, metadata?.name].filter(Boolean).join("/")}`,
+  );
+  return `${names.join(", ")} in cluster ${cluster}`;
+}
