@@ -205,7 +205,3 @@ describe("cloud-init, which waits for it", () => {
   test("runs again after one that failed, and is told so", async () =>
     expect(await waited(1)).toEqual({ code: 1, disabled: false, named: "" }));
 });
-
-test("shellcheck has nothing to say", async () => {
-  await run("shellcheck", [join(import.meta.dir, "node.sh")]);
-});

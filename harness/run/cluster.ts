@@ -77,8 +77,9 @@ export class ClusterDir {
 /** Writes a file for its owner only, whole or not at all. */
 export function writeWhole(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  writeFileSync(`${path}.part`, text, { mode: 0o600 });
-  renameSync(`${path}.part`, path);
+  const part = `${path}.${process.pid}.part`; // two suites may look at one cluster
+  writeFileSync(part, text, { mode: 0o600 });
+  renameSync(part, path);
 }
 
 /** What `writeWhole` wrote there as JSON, taken to be what the caller wrote; undefined where there is nothing. */

@@ -184,7 +184,7 @@ export const tools: readonly Tool[] = [
   {
     id: "go",
     why: "builds the libvirt provider and the lab's Kubernetes; fetches a newer Go by itself from 1.21 on",
-    where: ["go"],
+    where: ["go", "tests"],
     programs: ["go"],
     version: ["version"],
     atLeast: "1.21",

@@ -27,6 +27,11 @@ interface Part {
 }
 
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
+/** Compiled as k3s-lab's `build` compiles: what one has compiled the other need not. */
+const goTest = [
+  ...["env", "CGO_ENABLED=0", "go", "test", "-C", join(projectRoot, "fixtures", "k3s-lab")],
+  ...["-trimpath", "-buildvcs=false", "-vet=off", "-tags=providerless,netgo,osusergo", "./internal/..."],
+];
 const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures"];
 
 export interface SuiteOptions {
@@ -63,8 +68,10 @@ function parts({ unitOnly, filter }: SuiteOptions): Part[] {
       ],
       single: true,
     },
+    { name: "shell", command: ["shellcheck", ...scripts()], single: true },
   ];
   const unit: Part = { name: "unit tests", command: [bun, "test", "--parallel", ...units] };
+  const lab: Part = { name: "tests of k3s-lab", command: goTest, single: true };
   if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
   if (unitOnly) return [...checks, unit];
   const bySpec = Map.groupBy(specFiles(), sharedSpec);
@@ -77,13 +84,21 @@ function parts({ unitOnly, filter }: SuiteOptions): Part[] {
       command,
     };
   });
-  return [...checks, unit, ...specs.sort((a, b) => Number(b.shared) - Number(a.shared))];
+  return [...checks, unit, lab, ...specs.sort((a, b) => Number(b.shared) - Number(a.shared))];
 }
 
 /** The cluster spec that a spec file shares with others; undefined where it makes its own clusters. */
 function sharedSpec(file: string): string | undefined {
   const text = readFileSync(join(projectRoot, "specs", file), "utf8");
   return /useCluster\("([^"]+)"\)/.exec(text)?.[1];
+}
+
+/** Everything that a shell runs, whatever its name: it says so in its first line. */
+function scripts(): string[] {
+  const within = (place: string) =>
+    [...new Bun.Glob("**/*").scanSync(join(projectRoot, place))].map((name) => join(projectRoot, place, name));
+  const files = [join(projectRoot, "kpi"), ...[...units, "specs", "docs", ".ci"].flatMap(within)];
+  return files.filter((path) => /^#!.*sh\n/.test(readFileSync(path, "utf8").slice(0, 80))).sort();
 }
 
 const specFiles = () => [...new Bun.Glob("*.spec.ts").scanSync(join(projectRoot, "specs"))].sort();
