@@ -366,6 +366,18 @@ describe("kpi fault", () => {
     expect(Math.abs(await clockOffset(worker))).toBeLessThan(2);
   });
 
+  test("whose lab is removed meanwhile ends, and says so", async () => {
+    const name = "gone";
+    const down = Promise.withResolvers<unknown>();
+    await kpi.succeed(["fork", "kpi", "--as", name]);
+    const running = await kpi.start(["fault", "freeze", worker, "--for", "10m", "--lab", name], {
+      onLine: (line) => void (inForce(line) && down.resolve(kpi.succeed(["down", "--lab", name]))),
+    });
+    const { code, stderr } = await running.done;
+    await down.promise;
+    expect({ code, stderr: stderr.split("\n")[0] }).toEqual({ code: 1, stderr: "kpi: lab gone has ended" });
+  });
+
   test("a random schedule is told with its seed, is the same again, and leaves a Ready cluster", async () => {
     const args = ["fault", "random", "--seed", "201", "--for", "30s", "--json", "--lab", access.cluster.name];
     const planned = (await kpi.succeed([...args, "--dry-run"])).stdout;

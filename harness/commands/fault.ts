@@ -35,7 +35,7 @@ async function fault(args: Arguments): Promise<number> {
   return flag(args, "dry-run") ? 0 : inflictAll(args, access, schedule);
 }
 
-/** Inflicts, waits, heals, and waits until the cluster is whole; Ctrl-C heals at once. */
+/** Inflicts, waits, heals, and waits until the cluster is whole; Ctrl-C heals at once, and the end of the lab ends it. */
 async function inflictAll(args: Arguments, access: Access, schedule: readonly Scheduled[]): Promise<number> {
   const asJson = flag(args, "json");
   const began = performance.now();
@@ -52,7 +52,10 @@ async function inflictAll(args: Arguments, access: Access, schedule: readonly Sc
       });
     else tell(event.what, event.error === undefined ? event.state : `failed: ${renderError(event.error)}`);
   };
-  return interruptible(async (signal) => {
+  return interruptible(async (interrupted) => {
+    using done = new DisposableStack();
+    const over = done.adopt(new AbortController(), (controller) => controller.abort());
+    const signal = AbortSignal.any([interrupted, labOf(access).ended(over.signal)]);
     await rehearse(schedule, (spec, stop) => inflictFault(access, spec, stop), { signal, onEvent });
     const names = access.plan.nodes.map(({ name }) => name);
     await access.kube().waitForNodes(names, { deadline: minutes(10), signal });

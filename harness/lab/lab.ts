@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { basename, join } from "node:path";
+import { ticks } from "../core/deadline.ts";
+import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { entries } from "../tools/directory.ts";
 import { type CommandResult, run, type RunOptions } from "../tools/exec.ts";
@@ -32,6 +34,8 @@ export interface RunningLab extends AsyncDisposable {
   readonly logs: readonly string[];
   /** Runs a program inside all of its namespaces; it dies with the lab, and with an abort or timeout. */
   enter(command: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /** Looks each second, until `signal` is aborted, whether it still runs. What it gives is aborted when it does not, whoever ended it. */
+  ended(signal: AbortSignal): AbortSignal;
   /** Kills everything in it and removes its directory. */
   destroy(): Promise<void>;
 }
@@ -100,7 +104,7 @@ class Lab implements RunningLab {
   constructor(
     readonly dir: string,
     record: LabRecord,
-    identity: LabIdentity,
+    private readonly identity: LabIdentity,
   ) {
     const layout = labLayout(dir);
     const port = readJson<{ port: number }>(layout.gateway)?.port;
@@ -121,6 +125,16 @@ class Lab implements RunningLab {
     // nsenter passes no signals on; so what it runs dies with it, and takes all its own children along.
     const confined = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child=KILL"];
     return run("nsenter", [...namespaces, "--", ...confined, "--", command, ...args], options);
+  }
+
+  ended(signal: AbortSignal): AbortSignal {
+    const ended = new AbortController();
+    const look = async () => {
+      for await (const _ of ticks(seconds(1), signal))
+        if (!isSame(this.identity)) return ended.abort(new KpiError("host", `lab ${this.name} has ended`));
+    };
+    void look();
+    return ended.signal;
   }
 
   destroy(): Promise<void> {
