@@ -37,27 +37,27 @@ for (const stage of ["network", "install", "ready", "networking"])
   cluster.expects(stage, "never judged at " + stage, () => expect.unreachable());
 `;
 
-/** A scenario that never ends, and interrupts a process (`process.pid`, `process.ppid`) when it has its fork. */
-export const holdingFork = (pid: string): string => `
+/** A scenario that never ends, and interrupts the `kpi test` that runs it when it has its fork. */
+export const holdingFork = `
 import { expect, useCluster } from ${kit};
 
 const cluster = useCluster("specs/lab.yaml");
 const held = cluster.onFork("a fork", () => {
-  process.kill(${pid}, "SIGINT");
+  process.kill(process.ppid, "SIGINT");
   return Promise.withResolvers().promise;
 });
 held.expects("never judged", () => expect.unreachable());
 `;
 
-/** A suite that ends itself by a signal while there are pods of a look, and an object of a claim, in the cluster that it shares. */
-export const holdingObjects = (signal: string): string => `
+/** A suite that kills itself while there are pods of a look, and an object of a claim, in the cluster that it shares. */
+export const holdingObjects = `
 import { expect, useCluster } from ${kit};
 
 const cluster = useCluster("specs/lab.yaml");
 cluster.expects("network", "never judged whole", async () => {
   await cluster.apply({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "held", namespace: "default" } });
-  process.kill(process.pid, "${signal}");
+  process.kill(process.pid, "SIGKILL");
   await Promise.withResolvers().promise;
 });
-cluster.expects("networking", "never judged", () => expect.unreachable());
+cluster.expects("storage", "never judged", () => expect.unreachable());
 `;

@@ -186,44 +186,27 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
   });
 });
 
-describe("a suite that shares it is ended while its pods and an object of a claim are there", () => {
-  /** Lets it end itself; gives its exit code, 137 for SIGKILL, and what it said. */
-  async function ended(signal: NodeJS.Signals): Promise<{ code: number; said: string }> {
-    const held = join(dir, `${signal.toLowerCase()}.spec.ts`);
-    writeFileSync(held, holdingObjects(signal));
-    const bun = join(projectRoot, "node_modules", ".bin", "bun");
-    const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "", NO_COLOR: "1" };
-    const suite = run(bun, ["test", held], { env, cwd: projectRoot, accept: [130], timeout: minutes(3) });
-    const { code, stderr } = await suite.catch((error: Error) => ({ code: 137, stderr: error.message }));
-    return { code, said: stderr };
-  }
+test("a suite that shares it is killed while its pods and an object of a claim are there: the next command removes them", async () => {
   /** What there is of the suite's in the cluster and is not on its way out. */
-  async function left(): Promise<string[]> {
+  const left = async () => {
     const paths = ["/api/v1/namespaces", "/api/v1/namespaces/default/configmaps"];
     const lists = await Promise.all(paths.map((path) => access.kube().request(path)));
     const objects = lists.flatMap(({ text }) => JSON.parse(text).items as { metadata: Record<string, string> }[]);
     return objects.flatMap(({ metadata: { name = "", deletionTimestamp } }) =>
       /^(kpi-spec-|held$)/.test(name) && deletionTimestamp === undefined ? [name.replace(/-\w{8}$/, "")] : [],
     );
-  }
-
-  test("by Ctrl-C: it removes them, says so, and ends with 130", async () => {
-    const { code, said } = await ended("SIGINT");
-    expect(code, said).toBe(130);
-    expect(said).toMatch(/^kpi: removed Namespace kpi-spec-\w{8} in cluster kpi$/m);
-    expect(said).toMatch(/^kpi: removed ConfigMap default\/held in cluster kpi$/m);
-    expect(await left()).toEqual([]);
-  });
-
-  test("by SIGKILL: the next command removes them", async () => {
-    const { code, said } = await ended("SIGKILL");
-    expect(code, said).toBe(137);
-    expect(await left()).toEqual(["kpi-spec", "held"]);
-    const { stdout } = await kpi.succeed(["reap"]);
-    expect(stdout).toMatch(/removed Namespace kpi-spec-\w{8} in cluster kpi, left by process \d+/);
-    expect(stdout).toMatch(/removed ConfigMap default\/held in cluster kpi, left by process \d+/);
-    expect(await left()).toEqual([]);
-  });
+  };
+  const held = join(dir, "held.spec.ts");
+  writeFileSync(held, holdingObjects);
+  const bun = join(projectRoot, "node_modules", ".bin", "bun");
+  const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "" };
+  const suite = run(bun, ["test", held], { env, cwd: projectRoot, timeout: minutes(3) });
+  await expect(suite).rejects.toThrow("was ended by SIGKILL");
+  expect(await left()).toEqual(["kpi-spec", "held"]);
+  const { stdout } = await kpi.succeed(["reap"]);
+  expect(stdout).toMatch(/removed Namespace kpi-spec-\w{8} in cluster kpi, left by process \d+/);
+  expect(stdout).toMatch(/removed ConfigMap default\/held in cluster kpi, left by process \d+/);
+  expect(await left()).toEqual([]);
 });
 
 test("down leaves nothing of it", async () => {

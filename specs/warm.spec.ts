@@ -226,25 +226,20 @@ describe("a checkpoint is not used, and why is said", () => {
   });
 });
 
-test.each([
-  { who: "kpi", command: join(projectRoot, "kpi"), interrupted: "process.ppid" },
-  { who: "bun", command: join(projectRoot, "node_modules", ".bin", "bun"), interrupted: "process.pid" },
-])("Ctrl-C of $who test that holds a fork ends it with 130, and nothing is left", async ({ command, interrupted }) => {
+test("Ctrl-C of a suite that holds a fork: it removes that itself, ends with 130, and nothing is left", async () => {
   const file = join(dir, "holding.spec.ts");
-  writeFileSync(file, holdingFork(interrupted));
-  await kpi.succeed(["labs"]); // makes its directories
-  // A suite of its own, also inside of one.
-  const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "" };
-  const suite = run(command, ["test", file], { env, cwd: projectRoot, accept: [130], timeout: minutes(3) });
-  const { stdout, stderr } = await suite;
-  expect(stdout + stderr).toContain("removed cluster kpi-f1");
+  writeFileSync(file, holdingFork);
+  const suite = await kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
+  const { code, stdout } = await suite.done;
+  expect(code, stdout).toBe(130);
+  expect(stdout).toMatch(/^kpi: removed cluster kpi-f1$/m);
   expect(leaksOf(kpi)).toEqual([]);
 });
 
 describe("SIGKILL", () => {
   const checkpoints = () => readdirSync(join(kpi.cache, "checkpoints")).sort();
 
-  test.each([/lab is up/, /memory is restored/, /nodes run/])("of a fork at %p: reap leaves nothing", async (at) => {
+  test.each([/lab is up/, /nodes run/])("of a fork at %p: reap leaves nothing", async (at) => {
     const before = checkpoints();
     expect(await killed(kpi, ["fork", "kpi", "--as", "dead"], at)).toContain("removed cluster dead");
     expect(leaksOf(kpi)).toEqual([]);
