@@ -29,10 +29,10 @@ export async function reap(
   };
   for (const entry of inOrder(orphans(paths.state))) {
     const { pid, command } = entry.owner;
-    const unmade = await unmake(entry, paths.state);
-    if (unmade === "stays") continue; // the next command tries again; this one may be the `down` that ends it for good
-    if (unmade !== "was gone") note(`${unmade}, left by process ${pid} (${command})`);
-    forget(paths.state, entry);
+    const { what, outcome } = await unmake(entry, paths.state);
+    if (outcome === "removed") note(`${what}, left by process ${pid}${command === "" ? "" : ` (${command})`}`);
+    // What stays is tried again by the next command; this one may be the `down` that ends it for good.
+    if (outcome !== "stays") forget(paths.state, entry);
   }
   for (const lab of findLabs(paths.state)) {
     const cluster = new ClusterDir(paths.state, lab.name);
@@ -54,9 +54,9 @@ export async function reap(
 export async function reapOwn(state: string, say: (line: string) => void): Promise<void> {
   const unmade: JournalEntry[] = [];
   for (const entry of inOrder(ownEntries(state))) {
-    const what = await unmake(entry, state);
-    if (what !== "was gone" && what !== "stays" && entry.intent.kind !== "path") say(what);
-    if (what !== "stays") unmade.push(entry);
+    const { what, outcome } = await unmake(entry, state);
+    if (outcome === "removed" && entry.intent.kind !== "path") say(what);
+    if (outcome !== "stays") unmade.push(entry);
   }
   // What was under way may have gone on meanwhile: only what is gone at this moment, the last one, is forgotten.
   for (const entry of unmade) if (isGone(entry, state)) forget(state, entry);
@@ -66,43 +66,46 @@ export async function reapOwn(state: string, say: (line: string) => void): Promi
 const inOrder = (all: readonly JournalEntry[]): readonly JournalEntry[] =>
   all.toSorted((a, b) => Number(b.intent.kind === "state") - Number(a.intent.kind === "state"));
 
-/** Unmakes what an entry declares. Says what that was, or that it was gone already, or stays because it cannot be reached now. */
-async function unmake({ intent }: JournalEntry, state: string): Promise<string> {
+/** What became of something that was declared. It stays where its cluster does not answer. */
+interface Unmade {
+  readonly what: string;
+  readonly outcome: "removed" | "was gone" | "stays";
+}
+
+/** Unmakes what an entry declares. */
+async function unmake({ intent }: JournalEntry, state: string): Promise<Unmade> {
   switch (intent.kind) {
-    case "fault": {
-      const what = `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
-      return (await reached(`heal ${what}`, undoFault(state, intent))) ?? what;
-    }
-    case "objects": {
-      const what = describeObjects(intent);
-      return (await reached(`remove ${what}`, removeObjects(state, intent))) ?? what;
-    }
+    case "fault":
+      return reach(`${describeFault(intent.fault)} in cluster ${intent.cluster}`, undoFault(state, intent));
+    case "objects":
+      return reach(describeObjects(intent), removeObjects(state, intent));
     case "cluster":
       await unmakeCluster(new ClusterDir(state, intent.cluster), intent.host);
-      return `cluster ${intent.cluster}`;
+      return { what: `cluster ${intent.cluster}`, outcome: "removed" };
     case "checkpoint": {
       rmSync(intent.path, { recursive: true, force: true });
       const woken = await wake(new ClusterDir(state, intent.cluster));
-      return `half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`;
+      const what = `half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`;
+      return { what, outcome: "removed" };
     }
     case "state":
       await removeState(intent.path);
-      return `the clusters in ${intent.path}`;
+      return { what: `the clusters in ${intent.path}`, outcome: "removed" };
     case "path": {
-      if (!existsSync(intent.path)) return "was gone";
+      const outcome = existsSync(intent.path) ? "removed" : "was gone";
       rmSync(intent.path, { recursive: true, force: true });
-      return intent.path;
+      return { what: intent.path, outcome };
     }
   }
 }
 
-/** Something in a cluster that goes on, and may not answer: undefined when it was done. */
-async function reached(what: string, doing: Promise<boolean>): Promise<"was gone" | "stays" | undefined> {
+/** Something in a cluster that goes on, and may not answer. `removing` tells whether the cluster was there. */
+async function reach(what: string, removing: Promise<boolean>): Promise<Unmade> {
   try {
-    return (await doing) ? undefined : "was gone";
+    return { what, outcome: (await removing) ? "removed" : "was gone" };
   } catch (error) {
-    process.stderr.write(`kpi: could not ${what}: ${renderError(error)}\n`);
-    return "stays";
+    process.stderr.write(`kpi: could not remove ${what}: ${renderError(error)}\n`);
+    return { what, outcome: "stays" };
   }
 }
 
