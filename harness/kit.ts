@@ -70,6 +70,7 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
   const command = join(project, "kpi");
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
+    tied: true,
     timeout: minutes(30),
     grace: minutes(1), // it unmakes what it has made
     ...options,

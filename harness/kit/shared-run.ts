@@ -155,6 +155,7 @@ class StartedRun implements SharedRun {
     const run = new StartedRun(plan, cluster);
     const up = start(join(projectRoot, "kpi"), ["up", ...(warm ? ["--warm"] : []), spec, "--json"], {
       accept: [0, 1, 130],
+      tied: true,
       timeout: minutes(90),
       grace: minutes(1), // it unmakes what it has made
       onLine(line, from) {

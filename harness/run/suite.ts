@@ -123,6 +123,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         ...(options.cold ? { [coldVariable]: "1" } : {}),
         ...(options.all || options.filter.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
       },
+      tied: true,
       signal: options.signal,
       grace: minutes(1), // it removes its forks, and what it has made in clusters that go on
       accept: [0, 1, 2],

@@ -2,9 +2,11 @@ import { describe, expect, test } from "bun:test";
 import { readFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { milliseconds } from "../core/duration.ts";
+import { notYet, until } from "../core/deadline.ts";
+import { milliseconds, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { type EndedCommand, onCommandEnd, run, shellQuote, start } from "./exec.ts";
+import { processStart } from "./owner.ts";
 
 const failure = (work: Promise<unknown>) =>
   work.then(
@@ -79,6 +81,19 @@ describe("start", () => {
     await confined.stop();
     expect((await run("pgrep", ["-f", `^sleep ${marker}`], { accept: [0, 1] })).stdout).toBe("");
   });
+});
+
+test("a tied program dies with the process that started it, however that ends", async () => {
+  const first = Promise.withResolvers<string>();
+  const program = `
+    const { start } = await import("${import.meta.dir}/exec.ts");
+    console.log(start("sleep", ["60"], { tied: true }).pid);`;
+  const parent = start(process.execPath, ["-e", program], { onLine: first.resolve });
+  const pid = Number(await first.promise);
+  expect(processStart(pid)).toBeNumber();
+  process.kill(parent.pid, "SIGKILL");
+  await parent.done.catch(() => {}); // by that signal
+  await until("it is gone", seconds(3), () => processStart(pid) === undefined || notYet("it runs"));
 });
 
 test("a confined program may end in its own way", async () => {

@@ -27,6 +27,8 @@ export interface RunOptions {
    * that the program starts can be left behind. Needs root: `mayConfine`.
    */
   confined?: boolean;
+  /** Killed when this process ends, however it ends (SIGKILL too); what it has started itself is not. */
+  tied?: boolean;
   /** Secrets which must not appear in an error or a log, replaced by `***`. */
   secrets?: readonly string[];
   /** What the user can do when it fails. */
@@ -85,7 +87,8 @@ export async function run(command: string, args: readonly string[], options: Run
 /** Starts a program and hands it over while it runs. */
 export function start(command: string, args: readonly string[], options: RunOptions = {}): RunningCommand {
   const { accept = [0], secrets = [] } = options;
-  const [file, argv] = options.confined === true ? confine(command, args) : [command, args];
+  const [file, argv] =
+    options.confined === true ? confine(command, args) : options.tied === true ? tie(command, args) : [command, args];
   const hide = (text: string) =>
     secrets.reduce((out, secret) => (secret === "" ? out : out.replaceAll(secret, "***")), text);
   const log = options.log === undefined ? undefined : openLog(options.log);
@@ -180,10 +183,14 @@ export async function attach(
   return result.exitCode ?? 1;
 }
 
-/** setpriv ties unshare's life to ours, unshare ties the new init's life to its own, and the kernel ends the rest with the init. */
+/** setpriv becomes the program, whose life is then tied to ours. */
+function tie(command: string, args: readonly string[]): [string, string[]] {
+  return ["setpriv", ["--pdeathsig", "KILL", "--", command, ...args]];
+}
+
+/** unshare's life is tied to ours, it ties the new init's to its own, and the kernel ends the rest with the init. */
 function confine(command: string, args: readonly string[]): [string, string[]] {
-  const unshare = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--", command, ...args];
-  return ["setpriv", ["--pdeathsig", "KILL", "--", ...unshare]];
+  return tie("unshare", ["--pid", "--fork", "--mount-proc", "--kill-child=KILL", "--", command, ...args]);
 }
 
 function terminateChildren(pid: number | undefined): void {
