@@ -135,6 +135,7 @@ test.concurrent("claims of a run that fails are judged as far as it came, and bl
   await (await openAccess(new ClusterDir(kpi.state, "gate"))).access.libvirt.powerOff("k3s-cp-01");
   const { code, stdout } = await suite.done;
   expect(code).toBe(1);
+  expect(stdout, "progress of the run that it waits for").toMatch(/^… gate: [\d.]+m?s boot: started$/m);
   expect(stdout.trim().split("\n").at(-1)).toBe("1 passed, 4 failed");
   const { totals, claims } = JSON.parse(readFileSync(join(record, "results.json"), "utf8"));
   expect(totals).toEqual({ passed: 1, failed: 0, blocked: 4, skipped: 0 });

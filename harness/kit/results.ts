@@ -1,6 +1,7 @@
 import type { ClaimResult } from "../core/claim.ts";
 import { milliseconds } from "../core/duration.ts";
 import { kpiPaths } from "../core/paths.ts";
+import { waitingFor } from "./progress.ts";
 import { openSuiteRecord, suiteDir as chooseDir, type SuiteRecord, suiteVariable } from "../run/suite-record.ts";
 
 let record: SuiteRecord | undefined;
@@ -19,6 +20,7 @@ export async function noteWork<T>(cluster: string, name: string, work: () => Pro
   const at = new Date().toISOString();
   const began = performance.now();
   let outcome: "passed" | "failed" = "failed";
+  using _telling = waitingFor(`${cluster}: ${name}`);
   try {
     const done = await work();
     outcome = "passed";

@@ -12,9 +12,11 @@ import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable } from "../run/suite-record.ts";
+import { openView } from "../run/view.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
 import { liveOwner } from "../tools/owner.ts";
+import { tell, waitingFor } from "./progress.ts";
 
 /** A stage that did not pass: why its claims cannot be judged. */
 export class Blocked extends KpiError {
@@ -77,6 +79,7 @@ async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
 
 /** Waits until no other kpi is changing the cluster. */
 async function othersDone(cluster: ClusterDir): Promise<void> {
+  using _telling = waitingFor(`${cluster.name}: another kpi is at work on it`);
   await until(`another kpi has cluster ${cluster.name}`, minutes(30), () => {
     const owner = liveOwner(cluster.lockPath);
     if (owner !== undefined && owner.pid !== process.pid) notYet(`process ${owner.pid}: kpi ${owner.command}`);
@@ -142,6 +145,8 @@ export class JoinedRun implements SharedRun {
 class StartedRun implements SharedRun {
   readonly made = true;
   readonly #waiters = new Map<StageName, PromiseWithResolvers<void>>();
+  /** As `kpi up` shows it in a log. */
+  readonly #view = openView({ write: (text) => tell(`${this.plan.cluster}: ${text.trim()}`) }, false);
   #record: RunRecord = emptyRecord;
   #ended = false;
   #stderr = "";
@@ -209,6 +214,7 @@ class StartedRun implements SharedRun {
     const event = parseEvent(line);
     if (event === undefined) return;
     this.#record = fold(this.#record, event);
+    this.#view.listen(event, this.#record);
     if (event.type === "stage-ended" || event.type === "run-ended") this.#wake();
   }
 

@@ -28,6 +28,14 @@ test("a concurrent failure keeps what it failed with, which bun's own reporter l
   expect(outside?.details).toContain("error: load");
 });
 
+test("a line that tells what is being waited for is no detail of the failure that follows", () => {
+  const output = new BunOutput();
+  for (const line of ["a.test.ts:", "… kpi: boot: started", "error: no", "(fail) x [1.00ms]"]) output.line(line);
+  expect(output.tests.map(({ title, details }) => ({ title, details }))).toEqual([
+    { title: "x", details: ["error: no"] },
+  ]);
+});
+
 const claim: ClaimResult = {
   file: "a.test.ts",
   line: 3,

@@ -16,6 +16,8 @@ export interface BunTest {
 
 const heading = /^((?:\.\/)?[\w@./-]+\.(?:test|spec)\.[jt]sx?):$/;
 const result = /^\((pass|fail|skip|todo)\) (.*?)(?: \[([\d.]+m?s)\])?$/;
+/** Begins a line that only tells what is being waited for: no failure's details. */
+export const progressMark = "… ";
 /** bun's title for a hook that failed. */
 const hook = "(unnamed)";
 const outside = "# Unhandled error between tests";
@@ -36,7 +38,7 @@ export class BunOutput {
 
   line(text: string, at = new Date()): void {
     const plain = text.replaceAll(/\x1b\[[0-9;]*m/g, "");
-    if (this.ended) return;
+    if (this.ended || plain.startsWith(progressMark)) return;
     const named = heading.exec(plain);
     if (named !== null) {
       this.flushOutside(at);
