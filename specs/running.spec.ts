@@ -55,8 +55,9 @@ test("up --warm of the unchanged spec goes on from the checkpoint, and a second 
 });
 
 test.each([
-  { at: /saving memory and disks/, looked: false },
+  // The longer one first: nodes that have just stood still may have to be saved twice.
   { at: /reading back/, looked: true },
+  { at: /saving memory and disks/, looked: false },
 ])(
   "a checkpoint of it that is killed at $at is not there, and the nodes go on; it has looked at a k3s that nobody knew: $looked",
   async ({ at, looked }) => {
