@@ -32,6 +32,13 @@ afterAll(async () => {
 const file = join(dir, "inner.spec.ts");
 const told = join(dir, "killed");
 
+/** bun test as a user calls it, on this file's cluster: a suite of its own, also inside of one. */
+const bunTest = (args: readonly string[], accept: readonly number[]) => {
+  const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "", NO_COLOR: "1" };
+  const bun = join(projectRoot, "node_modules", ".bin", "bun");
+  return run(bun, ["test", ...args], { cwd: projectRoot, env, accept, timeout: minutes(3) });
+};
+
 let access: Access;
 let events: readonly any[];
 let since: number;
@@ -78,13 +85,10 @@ test.each([
 );
 
 test("a paused machine: the claim on domains fails, and names it", async () => {
-  const bun = join(projectRoot, "node_modules", ".bin", "bun");
-  const args = ["test", "./specs/idempotence.spec.ts", "-t", "every planned domain"];
-  const env = { KPI_STATE: kpi.state, KPI_SUITE: "", NO_COLOR: "1" }; // a suite of its own, also inside of one
   await using fault = await nodeFaults(access, "k3s-worker-02").freeze();
   // Nobody waits for a node that cannot answer.
   await expect(access.ssh("k3s-worker-02", { deadline: minutes(1) })).rejects.toThrow("k3s-worker-02 is paused");
-  const { code, stderr } = await run(bun, args, { cwd: projectRoot, env, accept: [0, 1], timeout: minutes(3) });
+  const { code, stderr } = await bunTest(["./specs/idempotence.spec.ts", "-t", "every planned domain"], [0, 1]);
   await fault.heal();
   await access.kube().waitForNodes(
     access.plan.nodes.map(({ name }) => name),
@@ -199,10 +203,7 @@ test("a suite that shares it is killed while its pods and an object of a claim a
   };
   const held = join(dir, "held.spec.ts");
   writeFileSync(held, holdingObjects);
-  const bun = join(projectRoot, "node_modules", ".bin", "bun");
-  const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "" };
-  const suite = run(bun, ["test", held], { env, cwd: projectRoot, timeout: minutes(3) });
-  await expect(suite).rejects.toThrow("was ended by SIGKILL");
+  await expect(bunTest([held], [])).rejects.toThrow("was ended by SIGKILL");
   expect(await left()).toEqual(["kpi-spec", "held"]);
   const { stdout } = await kpi.succeed(["reap"]);
   expect(stdout).toMatch(/removed Namespace kpi-spec-\w{8} in cluster kpi, left by process \d+/);

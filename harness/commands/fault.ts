@@ -53,9 +53,8 @@ async function inflictAll(args: Arguments, access: Access, schedule: readonly Sc
     else tell(event.what, event.error === undefined ? event.state : `failed: ${renderError(event.error)}`);
   };
   return interruptible(async (interrupted) => {
-    using done = new DisposableStack();
-    const over = done.adopt(new AbortController(), (controller) => controller.abort());
-    const signal = AbortSignal.any([interrupted, labOf(access).ended(over.signal)]);
+    using lab = labOf(access).watch();
+    const signal = AbortSignal.any([interrupted, lab.ended]);
     await rehearse(schedule, (spec, stop) => inflictFault(access, spec, stop), { signal, onEvent });
     const names = access.plan.nodes.map(({ name }) => name);
     await access.kube().waitForNodes(names, { deadline: minutes(10), signal });

@@ -1,5 +1,6 @@
 import { type KpiError, renderError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
+import { sayStopping } from "../run/interrupt.ts";
 import { declareNoMore, ownEntries } from "../run/journal.ts";
 import { reapOwn } from "../run/reap.ts";
 import { stopCommands } from "../tools/exec.ts";
@@ -12,8 +13,7 @@ export async function leave(why: KpiError): Promise<never> {
   const say = (line: string) => process.stderr.write(`kpi: ${line}\n`);
   const { state } = kpiPaths();
   declareNoMore(why);
-  if (ownEntries(state).some(({ intent }) => intent.kind !== "path"))
-    say(`${why.what}: stopping and removing what was made; once more to leave at once`);
+  if (ownEntries(state).some(({ intent }) => intent.kind !== "path")) sayStopping(why);
   try {
     await stopCommands();
     await reapOwn(state, (what) => say(`removed ${what}`));

@@ -17,6 +17,11 @@ export type { LabNetwork, LabOptions } from "./config.ts";
 export { destroyLab, stopLab } from "./destroy.ts";
 export type { LabPath } from "./layout.ts";
 
+export interface LabWatch extends Disposable {
+  /** Aborted, with a `host` error, when the lab has ended, whoever ended it. */
+  readonly ended: AbortSignal;
+}
+
 /** A lab that is up. Disposing it destroys it; forgetting it leaves it running. */
 export interface RunningLab extends AsyncDisposable {
   readonly name: string;
@@ -34,8 +39,8 @@ export interface RunningLab extends AsyncDisposable {
   readonly logs: readonly string[];
   /** Runs a program inside all of its namespaces; it dies with the lab, and with an abort or timeout. */
   enter(command: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
-  /** Looks each second, until `signal` is aborted, whether it still runs. What it gives is aborted when it does not, whoever ended it. */
-  ended(signal: AbortSignal): AbortSignal;
+  /** Looks each second, until disposed of, whether it still runs. */
+  watch(): LabWatch;
   /** Kills everything in it and removes its directory. */
   destroy(): Promise<void>;
 }
@@ -127,14 +132,15 @@ class Lab implements RunningLab {
     return run("nsenter", [...namespaces, "--", ...confined, "--", command, ...args], options);
   }
 
-  ended(signal: AbortSignal): AbortSignal {
+  watch(): LabWatch {
+    const over = new AbortController();
     const ended = new AbortController();
     const look = async () => {
-      for await (const _ of ticks(seconds(1), signal))
+      for await (const _ of ticks(seconds(1), over.signal))
         if (!isSame(this.identity)) return ended.abort(new KpiError("host", `lab ${this.name} has ended`));
     };
     void look();
-    return ended.signal;
+    return { ended: ended.signal, [Symbol.dispose]: () => over.abort() };
   }
 
   destroy(): Promise<void> {

@@ -180,3 +180,11 @@ export async function openAccess(cluster: ClusterDir): Promise<{ access: Access;
   }
   return { access: new Access(cluster, state.plan, lab), state };
 }
+
+/** The ways into a cluster that may be gone meanwhile, it or its lab: undefined then. */
+export function accessIfThere(cluster: ClusterDir): Promise<Access | undefined> {
+  return openAccess(cluster).then(
+    ({ access }) => access,
+    () => undefined,
+  );
+}

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { notYet, until } from "../core/deadline.ts";
 import { milliseconds, minutes } from "../core/duration.ts";
@@ -7,6 +7,7 @@ import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { isAlive, type Owner, thisOwner, tryLock } from "../tools/owner.ts";
 import { machineCapacity } from "./capacity.ts";
+import { writeWhole } from "./cluster.ts";
 
 /** A fork that wants to be made, or is being made. */
 export interface Ticket {
@@ -56,14 +57,12 @@ export interface Place extends Disposable {
 /** Waits for a place. Tickets are files, shared by all that use this cache; a dead owner's does not count. */
 export async function admit(plan: Plan, paths: KpiPaths, options: AdmitOptions): Promise<Place> {
   const dir = join(paths.cache, "admission");
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
   const owner = thisOwner();
   const path = join(dir, `${owner.pid}-${owner.start}-${options.name}.json`);
   const base = { name: options.name, owner, memoryMiB: memoryNeeded(plan), since: Date.now() };
   const write = (admitted: boolean): Ticket => {
     const ticket = { ...base, admitted };
-    writeFileSync(`${path}.part`, JSON.stringify(ticket), { mode: 0o600 });
-    renameSync(`${path}.part`, path);
+    writeWhole(path, JSON.stringify(ticket));
     return ticket;
   };
   const release = () => rmSync(path, { force: true });

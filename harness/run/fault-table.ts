@@ -1,5 +1,5 @@
 import type { FaultKind, FaultSpec } from "../core/fault-spec.ts";
-import { type Access, openAccess } from "./access.ts";
+import { type Access, accessIfThere } from "./access.ts";
 import { ClusterDir } from "./cluster.ts";
 import { type Fault, type FaultWay, inflict, labOf } from "./fault.ts";
 import type { Intent } from "./journal.ts";
@@ -31,9 +31,8 @@ export function inflictFault(access: Access, spec: FaultSpec, signal?: AbortSign
  * its lab is gone, and the fault with it.
  */
 export async function undoFault(state: string, { cluster, fault, id }: Intent & { kind: "fault" }): Promise<boolean> {
-  const opened = await openAccess(new ClusterDir(state, cluster)).catch(() => undefined);
-  if (opened === undefined) return false;
-  const { access } = opened;
+  const access = await accessIfThere(new ClusterDir(state, cluster));
+  if (access === undefined) return false;
   await wayOf(fault).undo({ access, lab: labOf(access), id }, fault);
   return true;
 }

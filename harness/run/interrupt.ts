@@ -21,11 +21,16 @@ export function onInterrupt(stop: (why: KpiError) => void): Disposable {
   return { [Symbol.dispose]: () => names.forEach((name) => process.off(name, onSignal)) };
 }
 
+/** Tells who waits for the end what is going on. */
+export function sayStopping(why: KpiError): void {
+  process.stderr.write(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once\n`);
+}
+
 /** Runs work that ends itself when the process is told to end: the signal is aborted, and the work unmakes what it made. */
 export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const stop = new AbortController();
   using _listening = onInterrupt((why) => {
-    process.stderr.write(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once\n`);
+    sayStopping(why);
     stop.abort(why);
   });
   return await work(stop.signal);

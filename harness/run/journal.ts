@@ -1,10 +1,11 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../core/plan.ts";
 import type { FaultSpec } from "../core/fault-spec.ts";
 import { entries } from "../tools/directory.ts";
 import type { Manifest } from "../tools/kube.ts";
 import { isAlive, type Owner, ownerNamed, ownName, thisOwner } from "../tools/owner.ts";
+import { writeWhole } from "./cluster.ts";
 
 /** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
 export type Intent =
@@ -42,14 +43,11 @@ export function declareNoMore(why: Error): void {
 /** Writes the intent, whole or not at all, before anything of it exists. */
 export function declare(state: string, intent: Intent): Declared {
   if (ending !== undefined) throw ending;
-  const dir = journalDir(state);
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
   const owner = thisOwner();
   const id = ownName();
-  const path = join(dir, `${id}.json`);
+  const path = join(journalDir(state), `${id}.json`);
   const entry: JournalEntry = { id, at: new Date().toISOString(), owner, intent };
-  writeFileSync(`${path}.part`, JSON.stringify(entry), { mode: 0o600 });
-  renameSync(`${path}.part`, path);
+  writeWhole(path, JSON.stringify(entry));
   const settle = () => rmSync(path, { force: true });
   return { settle, [Symbol.dispose]: settle };
 }

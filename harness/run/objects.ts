@@ -1,6 +1,6 @@
 import { seconds } from "../core/duration.ts";
 import type { Manifest } from "../tools/kube.ts";
-import { openAccess } from "./access.ts";
+import { accessIfThere } from "./access.ts";
 import { ClusterDir } from "./cluster.ts";
 import { type Declared, declare, type Intent } from "./journal.ts";
 
@@ -20,9 +20,9 @@ function named({ apiVersion = "", kind = "", metadata }: Manifest): Manifest {
 
 /** Removes objects whose maker is dead or about to end. False when their cluster is gone, and they with it. */
 export async function removeObjects(state: string, intent: Intent & { kind: "objects" }): Promise<boolean> {
-  const opened = await openAccess(new ClusterDir(state, intent.cluster)).catch(() => undefined);
-  await opened?.access.kube().delete(intent.objects, AbortSignal.timeout(limit));
-  return opened !== undefined;
+  const access = await accessIfThere(new ClusterDir(state, intent.cluster));
+  await access?.kube().delete(intent.objects, AbortSignal.timeout(limit));
+  return access !== undefined;
 }
 
 /** `Namespace a, ConfigMap b/c of cluster d`. */

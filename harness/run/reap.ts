@@ -6,7 +6,7 @@ import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
 import { liveOwner } from "../tools/owner.ts";
 import { Machines } from "../tools/libvirt-machine.ts";
-import { openAccess } from "./access.ts";
+import { accessIfThere } from "./access.ts";
 import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir, clusterNames } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
@@ -130,9 +130,8 @@ async function removeState(state: string): Promise<void> {
 
 /** Lets the nodes of a cluster go on that stood still when the process died which was saving them. False when it is gone. */
 async function wake(cluster: ClusterDir): Promise<boolean> {
-  const opened = await openAccess(cluster).catch(() => undefined);
-  if (opened === undefined) return false;
-  const { access } = opened;
+  const access = await accessIfThere(cluster);
+  if (access === undefined) return false;
   const machines = new Machines(access.uri);
   const paused = (await access.libvirt.domains()).filter(({ state }) => state === "paused");
   await Promise.all(paused.map(({ name }) => machines.goOn(name)));

@@ -49,6 +49,7 @@ export interface SuiteOptions {
 
 /** Everything that `kpi test` runs. The machine is made ready first, because the tests use its real tools; then what is quick. */
 function parts({ unitOnly, filter }: SuiteOptions): Part[] {
+  if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
   const checks: Part[] = [
     { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
     { name: "types", command: [bun, "check"], single: true },
@@ -72,7 +73,6 @@ function parts({ unitOnly, filter }: SuiteOptions): Part[] {
   ];
   const unit: Part = { name: "unit tests", command: [bun, "test", "--parallel", ...units] };
   const lab: Part = { name: "tests of k3s-lab", command: goTest, single: true };
-  if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
   if (unitOnly) return [...checks, unit];
   const bySpec = Map.groupBy(specFiles(), sharedSpec);
   const specs = [...bySpec].map(([spec, files]): Part => {
