@@ -78,9 +78,12 @@ export async function startWorkload(access: Access): Promise<Workload> {
       if (reader === undefined) throw new KpiError("claim", `no pod serves on ${server}`);
       return seeStorage(kube, namespace, { written: text, writer, reader });
     },
-    // Gone in the background: the next workload has a name of its own.
+    // Gone in the background: the next workload has a name of its own. The pods first: what is in a namespace goes five seconds after it
+    // was told to, when somebody may be waiting for the cluster again.
     async [Symbol.asyncDispose]() {
-      const { status } = await kube.request(`/api/v1/namespaces/${namespace}`, { method: "DELETE" });
+      const path = `/api/v1/namespaces/${namespace}`;
+      await kube.request(`${path}/pods`, { method: "DELETE" });
+      const { status } = await kube.request(path, { method: "DELETE" });
       if (status === 200) intent.settle(); // otherwise the next command tries again
     },
   };
