@@ -66,12 +66,10 @@ export const trafficRounds: readonly Round[] = [
           [reaches]: /k3s-worker-01 to k3s-cp-01: small false, full-size false/,
           "every pod speaks HTTP with every other, and it is the right one that answers":
             /k3s-worker-01 to k3s-cp-01: no answer/,
+          "the service answers at its virtual address, asked from every node": /who answered the pod on k3s-cp-01/, // its pod is there
         },
-        perhaps: [
-          // On which node the service's pod and the resolver are that kube-proxy picks is chance.
-          "the service answers at its virtual address, asked from every node",
-          "DNS in a pod of every node knows the API's service and ours",
-        ],
+        // On which node the resolver runs is chance.
+        perhaps: ["DNS in a pod of every node knows the API's service and ours"],
       },
     ],
   },
