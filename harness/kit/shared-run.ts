@@ -7,7 +7,7 @@ import type { RunEvent, StageName } from "../core/event.ts";
 import { type KpiPaths, kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
-import { type Access, openAccess } from "../run/access.ts";
+import { type Access, accessIfThere, openAccess } from "../run/access.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
@@ -57,8 +57,8 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   await othersDone(cluster);
   const state = cluster.read();
   if (state?.phase === "ready" && state.plan.digest === plan.digest) {
-    const opened = await openAccess(cluster).catch(() => undefined);
-    if (opened !== undefined && (await whyUnhealthy(opened.access)) === undefined)
+    const access = await accessIfThere(cluster);
+    if (access !== undefined && (await whyUnhealthy(access)) === undefined)
       return new JoinedRun(plan, cluster, state.run);
   }
   // Somebody else's run of this spec failed while we waited: it is the one run, and its failure is ours.

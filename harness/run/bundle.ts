@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
-import { openAccess } from "./access.ts";
+import { accessIfThere } from "./access.ts";
 import { type ClusterDir, latestRun } from "./cluster.ts";
 import { collectEvidence } from "./evidence.ts";
 import { declare } from "./journal.ts";
@@ -18,9 +18,9 @@ export async function bundle(cluster: ClusterDir, out: string, signal: AbortSign
   const staging = mkdtempSync(join(cluster.stateDir, "bundle-"));
   using _intent = declare(cluster.stateDir, { kind: "path", path: staging });
   try {
-    const opened = await openAccess(cluster).catch(() => undefined);
-    if (opened !== undefined) await collectEvidence(opened.access, join(staging, "now"), signal);
-    const parts = ["-C", cluster.runsDir, newest, ...(opened === undefined ? [] : ["-C", staging, "now"])];
+    const access = await accessIfThere(cluster);
+    if (access !== undefined) await collectEvidence(access, join(staging, "now"), signal);
+    const parts = ["-C", cluster.runsDir, newest, ...(access === undefined ? [] : ["-C", staging, "now"])];
     await run("sh", ["-c", 'umask 077 && exec tar -czf "$@"', "tar", out, ...parts], { signal });
     return out;
   } finally {

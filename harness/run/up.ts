@@ -7,7 +7,7 @@ import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
 import { planChanges } from "../report/plan.ts";
 import { onCommandEnd } from "../tools/exec.ts";
-import { type Access, openAccess } from "./access.ts";
+import { type Access, accessIfThere } from "./access.ts";
 import { ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { runStages } from "./engine.ts";
@@ -70,10 +70,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
 
   const before = cluster.read();
   if (before !== undefined) {
-    const running = await openAccess(cluster).then(
-      ({ access }) => access,
-      () => undefined,
-    );
+    const running = await accessIfThere(cluster);
     const note = (text: string) => log.emit({ type: "note", text });
     const why = await replaced(options, before, running, note);
     if (why === undefined && running !== undefined) {
