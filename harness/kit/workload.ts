@@ -61,14 +61,17 @@ export async function startWorkload(access: Access): Promise<Workload> {
       refusedPod(namespace, server),
       writerPod(namespace, server, text),
       ...others.map((node) => webPod(namespace, node)),
-      webService(namespace, others[0] ?? server),
     ].map((object) => create(kube, object)),
   );
   const writing = writtenVolume(kube, namespace);
   const serving = writing
     .then(() => create(kube, webPod(namespace, server, "volume")))
     .then(() => servingPods(kube, namespace, [server, ...others]));
-  const started = serving.then((pods) => seeService(kube, namespace, pods));
+  const behind = others[0] ?? server;
+  const serviced = (behind === server ? serving : servingPods(kube, namespace, [behind])).then(() =>
+    create(kube, webService(namespace, behind)),
+  );
+  const started = Promise.all([serving, serviced]).then(([pods]) => seeService(kube, namespace, pods));
   started.catch(() => {}); // whoever needs the pods hears it
   return {
     started,
@@ -78,12 +81,12 @@ export async function startWorkload(access: Access): Promise<Workload> {
       if (reader === undefined) throw new KpiError("claim", `no pod serves on ${server}`);
       return seeStorage(kube, namespace, { written: text, writer, reader });
     },
-    // Gone in the background: the next workload has a name of its own. The pods first: what is in a namespace goes five seconds after it
-    // was told to, when somebody may be waiting for the cluster again.
+    // Gone in the background: the next workload has a name of its own. Not left to the namespace: what is in one goes five seconds after it
+    // was told to, when somebody may be waiting for the cluster again, and of a service all nodes hear each time one of its pods ends.
     async [Symbol.asyncDispose]() {
       const path = `/api/v1/namespaces/${namespace}`;
-      await kube.request(`${path}/pods`, { method: "DELETE" });
-      const { status } = await kube.request(path, { method: "DELETE" });
+      const remove = (objects: string) => kube.request(`${path}${objects}`, { method: "DELETE" });
+      const [{ status }] = await Promise.all([remove(""), remove("/services/web"), remove("/pods")]);
       if (status === 200) intent.settle(); // otherwise the next command tries again
     },
   };
@@ -159,7 +162,10 @@ function pod(namespace: string, name: string, labels: object, spec: object): Man
   };
 }
 
-/** Answers by the pod of one node: each pod more behind it would have every node's kube-proxy write its rules once more, 0.12 s of CPU each. */
+/**
+ * Answers by the pod of one node, which serves already: each pod more behind it, and each that comes later, would have every node's
+ * kube-proxy write its rules once more, 0.12 s of CPU each.
+ */
 function webService(namespace: string, node: string): Manifest {
   const spec = { selector: { app: "web", node }, ports: [{ port: 8080, targetPort: 8080 }] };
   return { apiVersion: "v1", kind: "Service", metadata: meta(namespace, "web"), spec };
@@ -193,7 +199,7 @@ async function writtenVolume(kube: Kube, namespace: string): Promise<PodState> {
   return writer;
 }
 
-/** Waits until there is a pod that serves on every node. */
+/** Waits until there is a pod that serves on each of these nodes. */
 async function servingPods(kube: Kube, namespace: string, nodes: readonly string[]): Promise<readonly PodState[]> {
   const missing = (pods: readonly PodState[]) => {
     const waiting = nodes.flatMap((node) => {
@@ -202,7 +208,7 @@ async function servingPods(kube: Kube, namespace: string, nodes: readonly string
     });
     return waiting.length === 0 ? undefined : waiting.join("; ");
   };
-  const pods = await kube.waitForPods(namespace, "a pod on every node", missing, { deadline: limit });
+  const pods = await kube.waitForPods(namespace, "a pod that serves on each node", missing, { deadline: limit });
   return pods.filter(({ labels }) => labels["app"] === "web");
 }
 
