@@ -78,7 +78,10 @@ export interface Look {
   readonly recorded: RecordedSeen;
   /** The nodes from within; once for all that look after the same stage. */
   readonly nodes: NodeLooks;
-  /** Resolves when all other looks that are under way have been taken: for a look whose own time is judged. */
+  /**
+   * Resolves when all other looks that are under way have been taken, but for those that mostly wait for pods: for a look whose own time
+   * is judged.
+   */
   others(): Promise<void>;
   /** The pods that the looks at networking and storage share; made when first asked for. */
   workload(): Promise<Workload>;

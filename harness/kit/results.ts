@@ -30,10 +30,10 @@ export async function noteWork<T>(cluster: string, name: string, work: () => Pro
   }
 }
 
-const endings: (() => Promise<void>)[] = [];
+const endings: (() => Promise<unknown>)[] = [];
 
 /** Has something done when the last file of all is done, side by side with others of this kind. Its error fails the run. */
-export const atTheEnd = (ending: () => Promise<void>): void => void endings.push(ending);
+export const atTheEnd = (ending: () => Promise<unknown>): void => void endings.push(ending);
 
 /** What is to be done after the last file; results come last. */
 export async function end(): Promise<void> {

@@ -38,8 +38,9 @@ export class SharedCluster {
   #begun: Promise<unknown> | undefined;
   #giving: Promise<void> | undefined;
   readonly #once = new Map<string, Promise<unknown>>();
-  /** Looks under way. */
-  #busy = 0;
+  /** Looks under way, or to come, that need the pods. */
+  readonly #needPods = new Set<keyof SeenAt>();
+  #tidied: Promise<unknown> = Promise.resolve();
   /** Whether a claim has done something on a node or by the API since the guard last asked. */
   acted = false;
   /** Where the files use it that ran since. */
@@ -103,7 +104,9 @@ export class SharedCluster {
 
   #see<At extends keyof SeenAt>(at: At): Promise<SeenAt[At]> {
     const known = this.#seen.get(at) as Promise<SeenAt[At]> | undefined;
-    const look = known ?? this.#look(at);
+    if (known !== undefined) return known;
+    if (observers[at].begin !== undefined) this.#needPods.add(at);
+    const look = this.#look(at).finally(() => this.#needsNoMore(at));
     this.#seen.set(at, look);
     return look;
   }
@@ -140,7 +143,8 @@ export class SharedCluster {
     const nodes = this.#nodesAt(run.over ? "over" : after, session, at);
     const workload = () => (this.#workload ??= startWorkload(session.access));
     const others = async () => {
-      await Promise.allSettled([...this.#seen].flatMap(([name, look]) => (name === at ? [] : [look])));
+      const waits = (name: keyof SeenAt) => name !== at && observers[name].begin === undefined;
+      await Promise.allSettled([...this.#seen].flatMap(([name, look]) => (waits(name) ? [look] : [])));
     };
     const look: Look = { run, session, nodes, workload, others, spec: this.spec, recorded: recordedSeen(run) };
     if (after === "ready" || run.over) await this.#begin(look); // before anybody logs in: the nodes have their hands full then
@@ -148,9 +152,8 @@ export class SharedCluster {
       this.#fingerprint ??= takeFingerprint(session, nodes);
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
-    this.#busy += 1;
     const looking = () => orAborted(AbortSignal.timeout(lookLimit), observe(look));
-    const seen = await noteWork(run.plan.cluster, `look at ${at}`, looking).finally(() => (this.#busy -= 1));
+    const seen = await noteWork(run.plan.cluster, `look at ${at}`, looking);
     record(at, seen, run.plan);
     return seen;
   }
@@ -177,12 +180,24 @@ export class SharedCluster {
     this.#nodes.clear();
   }
 
-  /** Removes what looks have made in the cluster. A later look makes its own anew. */
-  async tidy(): Promise<void> {
-    const workload = await this.#workload?.catch(() => undefined);
-    if (workload === undefined || this.#busy > 0) return;
+  /** All that is going to be looked at is known, unless claims are picked by name: then a claim of the same file may need the pods, too. */
+  #needsNoMore(at: keyof SeenAt): void {
+    this.#needPods.delete(at);
+    if (this.#ahead.includes(at)) void this.tidy();
+  }
+
+  /** Removes what looks have made in the cluster, once no look needs it. A later look makes its own anew. */
+  tidy(): Promise<unknown> {
+    const workload = this.#workload;
+    if (workload === undefined || this.#needPods.size > 0) return this.#tidied;
     this.#workload = undefined;
-    await workload[Symbol.asyncDispose]();
+    const removed = workload.then(
+      (made) => made[Symbol.asyncDispose](),
+      () => {}, // its looks hear it
+    );
+    this.#tidied = Promise.all([this.#tidied, removed]);
+    this.#tidied.catch(() => {}); // whoever waits for it hears it
+    return this.#tidied;
   }
 
   /** A cluster that is being made is looked at once a stage, and once when it is Ready. */

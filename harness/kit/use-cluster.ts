@@ -152,15 +152,16 @@ async function evidence(shared: SharedCluster): Promise<readonly string[]> {
 }
 
 /**
- * Once a file: what its looks left running goes. A file whose claims acted on the cluster (on a node, by the API) is held to leaving
+ * Once a file: what its looks left running begins to go. A file whose claims acted on the cluster (on a node, by the API) is held to leaving
  * it as it was; others only judged what was seen, and are asked for together when the last file is done.
  */
 function closeFile(shared: SharedCluster, site: CallSite, ran: () => boolean): void {
   afterAll(async () => {
     if (!ran()) return;
-    await Promise.all([shared.tidy(), collecting.get(shared)?.done]);
+    void shared.tidy();
+    await collecting.get(shared)?.done;
     const files = shared.unguarded;
-    if (files.length === 0) atTheEnd(() => guard(shared, files));
+    if (files.length === 0) atTheEnd(() => Promise.all([guard(shared, files), shared.tidy()]));
     files.push(site);
     if (shared.acted) await guard(shared, files);
   }, minutes(3));
