@@ -172,7 +172,7 @@ export class SharedCluster {
     if (run?.made !== true) return;
     await Promise.allSettled([run.stage("ready"), ...this.#seen.values()]);
     if (run.record().outcome !== "passed") return;
-    await this.tidy();
+    await this.tidy().catch(() => {}); // told at the end; what is left goes with the cluster
     await ahead();
     await (await this.#session?.catch(() => undefined))?.[Symbol.asyncDispose]();
     await runProgram(join(projectRoot, "kpi"), ["down", run.cluster.name]);
