@@ -4,10 +4,11 @@ import { kpiPaths } from "../core/paths.ts";
 import { calibrate } from "../lab/calibration.ts";
 import { probeAccelerator } from "../lab/accelerator.ts";
 import { renderTrace } from "../report/trace.ts";
-import { ClusterDir, clusterNames, writeWhole } from "../run/cluster.ts";
+import { ClusterDir, clusterNames } from "../run/cluster.ts";
 import { interruptible } from "../run/interrupt.ts";
 import { runDir } from "../run/run-files.ts";
 import { collectIfRunning, readTraceSource } from "../run/trace.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { type Arguments, type Command, flag, json, show, text } from "./command.ts";
 
 const say = (line: string) => void process.stderr.write(`kpi: ${line}\n`);

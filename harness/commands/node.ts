@@ -3,9 +3,9 @@ import { resolve } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { openAccess } from "../run/access.ts";
 import { attach } from "../tools/exec.ts";
-import { writeWhole } from "../run/cluster.ts";
 import { openLab } from "../lab/lab.ts";
 import { pumpStdio } from "../tools/tunnel.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { type Arguments, type Command, cluster, flag, lab, pickCluster, required, show, text } from "./command.ts";
 
 async function inNode(args: Arguments): Promise<number> {

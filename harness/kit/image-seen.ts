@@ -4,12 +4,13 @@ import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Access } from "../run/access.ts";
-import { type ClusterState, readWhole, writeWhole } from "../run/cluster.ts";
+import type { ClusterState } from "../run/cluster.ts";
 import type { RecordedSeen } from "../run/seen.ts";
 import { listImages, type StoredImage } from "../supplies/image.ts";
 import { sha256File } from "../supplies/store.ts";
 import { run } from "../tools/exec.ts";
 import { type ImageFile, listImageFiles } from "../tools/image-files.ts";
+import { readWhole, writeWhole } from "../tools/whole-file.ts";
 
 /** A node's disk, as qemu-img sees it. Bytes. */
 export interface DiskSeen {

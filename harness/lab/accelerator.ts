@@ -1,10 +1,11 @@
 import { constants } from "node:fs";
-import { access, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { access, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
 import { formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { counterKhz, hasConstantCounter, withCounter } from "./tsc.ts";
 
 /** How guests run on this machine. */
@@ -64,8 +65,7 @@ export async function probeAccelerator(options: {
   if (known?.key === key) return known.answer;
   await mkdir(join(options.cache, "accelerator"), { recursive: true, mode: 0o700 });
   const answer = await probe(join(options.cache, "accelerator"), options.signal);
-  await writeFile(`${path}.${process.pid}`, JSON.stringify({ key, answer }), { mode: 0o600 });
-  await rename(`${path}.${process.pid}`, path);
+  writeWhole(path, JSON.stringify({ key, answer }));
   return answer;
 }
 

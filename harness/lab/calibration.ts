@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import type { Calibration } from "../core/calibration.ts";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import type { Accelerator } from "./accelerator.ts";
 import { bootSector, calibrationPayload } from "./calibration-payload.ts";
 
@@ -54,8 +55,7 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const measured = await measure(dir, accelerator, cores, signal, onStep);
   const calibration = { ...machine, ...measured, reference: referenceRound, at: new Date().toISOString(), load };
-  await writeFile(`${path}.${process.pid}`, `${JSON.stringify(calibration, null, 2)}\n`, { mode: 0o600 });
-  await rename(`${path}.${process.pid}`, path);
+  writeWhole(path, `${JSON.stringify(calibration, null, 2)}\n`);
   return calibration;
 }
 

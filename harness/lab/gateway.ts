@@ -1,6 +1,7 @@
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { parseNetwork } from "../core/address.ts";
 import { KpiError, renderError } from "../core/errors.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { serveFile } from "./files.ts";
 import { labLayout } from "./layout.ts";
 import { inNetwork } from "./netns.ts";
@@ -41,8 +42,7 @@ async function gateway(dir: string, hostNetwork: number): Promise<void> {
   });
   const address = proxy.address();
   const port = typeof address === "object" ? address?.port : undefined;
-  writeFileSync(`${layout.gateway}.part`, JSON.stringify({ port }), { mode: 0o600 });
-  renameSync(`${layout.gateway}.part`, layout.gateway);
+  writeWhole(layout.gateway, JSON.stringify({ port }));
 }
 
 await gateway(process.argv[2] ?? "", Number(process.argv[3])).catch((error: unknown) => {

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { notYet, until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { type LabOptions, ownedResolvers } from "./config.ts";
 import { labLayout, type LabLayout } from "./layout.ts";
 import { searchPath } from "./prepare.ts";
@@ -41,8 +42,7 @@ export async function launch(options: LabOptions): Promise<LabIdentity> {
   const identity = await until("the lab's init did not start", startLimit, initLook(options, layout), waiting);
   say("starting libvirtd");
   await until("the lab did not come up", startLimit, (stop) => answer(layout, identity, options, stop), waiting);
-  writeFileSync(`${layout.running}.part`, JSON.stringify(identity), { mode: 0o600 });
-  renameSync(`${layout.running}.part`, layout.running);
+  writeWhole(layout.running, JSON.stringify(identity));
   say("up");
   return identity;
 }

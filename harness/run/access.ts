@@ -15,7 +15,8 @@ import type { LoginAttempt } from "../tools/ssh-auth.ts";
 import { renderKnownHosts, renderSshConfig } from "../tools/ssh-config.ts";
 import { connectSsh, type NodeConnection } from "../tools/ssh.ts";
 import { connectThrough } from "../tools/tunnel.ts";
-import { type ClusterDir, type ClusterState, writeWhole } from "./cluster.ts";
+import { writeWhole } from "../tools/whole-file.ts";
+import type { ClusterDir, ClusterState } from "./cluster.ts";
 import type { Secrets } from "./secrets.ts";
 import { clusterSecrets } from "./secrets.ts";
 

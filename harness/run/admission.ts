@@ -6,8 +6,8 @@ import { memoryNeeded } from "../core/capacity.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import { isAlive, type Owner, thisOwner, tryLock } from "../tools/owner.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { machineCapacity } from "./capacity.ts";
-import { writeWhole } from "./cluster.ts";
 
 /** A fork that wants to be made, or is being made. */
 export interface Ticket {

@@ -2,7 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
-import { type ClusterDir, readWhole, writeWhole } from "./cluster.ts";
+import { readWhole, writeWhole } from "../tools/whole-file.ts";
+import type { ClusterDir } from "./cluster.ts";
 
 /** The k3s program on a node. */
 export interface BinarySeen {

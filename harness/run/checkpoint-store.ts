@@ -7,7 +7,7 @@ import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
 import { abandoned, entries, filesBelow, hiddenName } from "../tools/directory.ts";
 import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
-import { writeWhole } from "./cluster.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import type { CheckpointInputs } from "./checkpoint-key.ts";
 
 /** `manifest.json` of a checkpoint: a Ready cluster as it was at one moment. Its directory holds secrets: 0700, files 0600. */

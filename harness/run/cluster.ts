@@ -1,8 +1,9 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import { entries } from "../tools/directory.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 
 /** What is remembered of a cluster between commands. */
 export interface ClusterState {
@@ -72,19 +73,6 @@ export class ClusterDir {
   remove(): void {
     rmSync(this.dir, { recursive: true, force: true });
   }
-}
-
-/** Writes a file for its owner only, whole or not at all. */
-export function writeWhole(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  const part = `${path}.${process.pid}.part`; // two suites may look at one cluster
-  writeFileSync(part, text, { mode: 0o600 });
-  renameSync(part, path);
-}
-
-/** What `writeWhole` wrote there as JSON, taken to be what the caller wrote; undefined where there is nothing. */
-export function readWhole<T>(path: string): T | undefined {
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as T) : undefined;
 }
 
 /** The clusters that this state directory knows, by name. */

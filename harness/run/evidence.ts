@@ -3,8 +3,8 @@ import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { renderError } from "../core/errors.ts";
 import { shellQuote } from "../tools/exec.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import type { Access } from "./access.ts";
-import { writeWhole } from "./cluster.ts";
 
 /** What is worth reading on a node that did not come up, each by one command; root, because journals are. */
 const nodeCommands: Readonly<Record<string, string>> = {

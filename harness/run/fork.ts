@@ -8,11 +8,12 @@ import { makeOverlays, placeDisks, restorePaused } from "../lab/checkpoint-resto
 import { startLab } from "../lab/lab.ts";
 import { processStart } from "../tools/owner.ts";
 import { Terraform } from "../tools/terraform.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { Access } from "./access.ts";
 import { admit } from "./admission.ts";
 import { awaitAwake } from "./awake.ts";
 import { noteUse, readCheckpoint, refer, type StoredCheckpoint } from "./checkpoint-store.ts";
-import { type ClusterDir, writeWhole } from "./cluster.ts";
+import type { ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { type Declared, declare } from "./journal.ts";
 import { runId } from "./log.ts";

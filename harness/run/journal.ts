@@ -5,7 +5,7 @@ import type { FaultSpec } from "../core/fault-spec.ts";
 import { entries } from "../tools/directory.ts";
 import type { Manifest } from "../tools/kube.ts";
 import { isAlive, type Owner, ownerNamed, ownName, thisOwner } from "../tools/owner.ts";
-import { writeWhole } from "./cluster.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 
 /** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
 export type Intent =

@@ -5,7 +5,8 @@ import type { RunEvent } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { entries } from "../tools/directory.ts";
-import { latestRun, readWhole } from "./cluster.ts";
+import { readWhole } from "../tools/whole-file.ts";
+import { latestRun } from "./cluster.ts";
 
 /** A run's directory; without an id the newest one's. Throws a `spec` error that names the runs there are. */
 export function runDir(state: string, id: string | undefined): string {

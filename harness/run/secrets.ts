@@ -2,7 +2,8 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import type { Plan } from "../core/plan.ts";
 import { generateSshKey, type SshKey } from "../tools/ssh-key.ts";
-import { type ClusterDir, writeWhole } from "./cluster.ts";
+import { writeWhole } from "../tools/whole-file.ts";
+import type { ClusterDir } from "./cluster.ts";
 
 /** What a cluster's members prove themselves with; made per cluster, kept in files for the owner only, never printed. */
 export interface Secrets {

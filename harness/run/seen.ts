@@ -3,7 +3,7 @@ import type { Verdict } from "../core/event.ts";
 import type { Accelerator } from "../lab/accelerator.ts";
 import type { StoredImage } from "../supplies/image.ts";
 import type { NodeState } from "../tools/kube-state.ts";
-import { readWhole, writeWhole } from "./cluster.ts";
+import { readWhole, writeWhole } from "../tools/whole-file.ts";
 import type { Seen } from "./stages.ts";
 
 /** A supply as a run found it. */

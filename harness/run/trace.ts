@@ -8,8 +8,9 @@ import { cloudInitSpans, cloudInitStages } from "../tools/cloud-init-log.ts";
 import { shellQuote } from "../tools/exec.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
 import { terraformSpans } from "../tools/terraform-log.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { type Access, openAccess } from "./access.ts";
-import { ClusterDir, writeWhole } from "./cluster.ts";
+import { ClusterDir } from "./cluster.ts";
 import { readEvents, readPlan } from "./run-files.ts";
 
 /** What was fetched from a run's guests and its API, kept beside its events, because the guests go and the run stays. */

@@ -1,4 +1,5 @@
-import { readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { readFile, rm, stat } from "node:fs/promises";
+import { writeWhole } from "../tools/whole-file.ts";
 
 /** What is known of a file that is being fetched, kept beside it so that a later run can go on. */
 export interface Note {
@@ -35,9 +36,8 @@ export async function readPartial(path: string, url: string): Promise<Partial> {
 }
 
 /** Written before the first byte. */
-export async function writeNote(path: string, note: Note): Promise<void> {
-  await writeFile(`${notePath(path)}.part`, JSON.stringify(note), { mode: 0o600 });
-  await rename(`${notePath(path)}.part`, notePath(path));
+export function writeNote(path: string, note: Note): void {
+  writeWhole(notePath(path), JSON.stringify(note));
 }
 
 export async function removePartial(path: string): Promise<void> {

@@ -1,7 +1,8 @@
-import { rename, rm, stat, writeFile } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { KpiError } from "../core/errors.ts";
 import type { Position } from "../core/fault.ts";
 import { nodeAt } from "../core/yaml.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { download, downloadLimits } from "./download.ts";
 import { lockedSupply, parseLockNode, unpinned, urlFileName } from "./lock.ts";
 import { downloadPath } from "./release.ts";
@@ -82,9 +83,7 @@ function confirm(pins: readonly Pin[], sums: string, list: string): void {
 async function record(path: string, name: string, pins: readonly Pin[]): Promise<void> {
   const text = await Bun.file(path).text();
   const changed = await withPins(text, path, name, pins);
-  const temporary = `${path}.${process.pid}.part`;
-  await writeFile(temporary, changed, { mode: (await stat(path)).mode });
-  await rename(temporary, path);
+  writeWhole(path, changed, (await stat(path)).mode);
 }
 
 /** The lock file's text with the hashes in it; comments, order and spacing stay. */

@@ -61,13 +61,13 @@ export async function transfer(
     const from = resumed ? had.size : 0;
     const length = response.headers.get("content-length");
     const total = length === null ? undefined : from + Number(length);
-    await writeNote(path, { url, validator: validatorOf(response), total });
+    writeNote(path, { url, validator: validatorOf(response), total });
     const size = await line.body(response, path, resumed, from, (chunk, done) => {
       hash.update(chunk);
       onBytes(done, total);
     });
     if (total !== undefined && size < total) throw new Trouble(`ended early, after ${size} of ${total} bytes`, true);
-    if (total === undefined) await writeNote(path, { url, validator: validatorOf(response), total: size });
+    if (total === undefined) writeNote(path, { url, validator: validatorOf(response), total: size });
     return { sha256: hash.digest("hex"), size, resumed };
   } finally {
     line.hangUp();

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from "node:fs";
-import { cp, mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { cp, mkdir, readdir, rm } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { readWhole, writeWhole } from "./whole-file.ts";
 
 /** The values of variables.tf. They hold secrets. */
 export type Variables = Readonly<Record<string, unknown>>;
@@ -29,23 +30,12 @@ export async function copyConfiguration(source: string, root: string): Promise<v
   }
 }
 
-/** Writes a file that only its owner can read, whole or not at all. */
-export async function writePrivate(path: string, text: string): Promise<void> {
-  const fresh = `${path}.new`;
-  await rm(fresh, { force: true });
-  await writeFile(fresh, text, { mode: 0o600 });
-  await rename(fresh, path);
-}
-
 /** The variables of the last plan or apply; none when there was none. */
-export function readVariables(root: string): Variables {
-  const path = variablesPath(root);
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as Variables) : {};
-}
+export const readVariables = (root: string): Variables => readWhole<Variables>(variablesPath(root)) ?? {};
 
 /** Writes the variables of the next plan or apply. */
-export const writeVariables = (root: string, variables: Variables): Promise<void> =>
-  writePrivate(variablesPath(root), `${JSON.stringify(variables, undefined, 2)}\n`);
+export const writeVariables = (root: string, variables: Variables): void =>
+  writeWhole(variablesPath(root), `${JSON.stringify(variables, undefined, 2)}\n`);
 
 const variablesPath = (root: string) => join(root, "terraform.tfvars.json");
 

@@ -12,7 +12,6 @@ import {
   readVariables,
   secretsOf,
   type Variables,
-  writePrivate,
   writeVariables,
 } from "./terraform-files.ts";
 import {
@@ -24,6 +23,7 @@ import {
   parseOutputs,
   plannedChanges,
 } from "./terraform-json.ts";
+import { writeWhole } from "./whole-file.ts";
 
 export type { Variables } from "./terraform-files.ts";
 export type { Change } from "./terraform-json.ts";
@@ -96,17 +96,17 @@ export class Terraform {
     await cp(from, to, { recursive: true, verbatimSymlinks: true, filter: (path) => !passing.includes(path) });
     const { settings } = Terraform.reopen(to);
     const { dir: _, ...kept } = { ...settings, ...(log === undefined ? {} : { log }) };
-    await writePrivate(join(to, "settings.json"), JSON.stringify(kept));
+    writeWhole(join(to, "settings.json"), JSON.stringify(kept));
     const root = configurationOf(to);
-    await writeVariables(root, { ...readVariables(root), ...variables });
+    writeVariables(root, { ...readVariables(root), ...variables });
   }
 
   /** Copies the configuration and fetches the provider. State and variables that are there stay. */
   async init(signal?: AbortSignal): Promise<void> {
     const { dir, source = join(projectRoot, "terraform-libvirt"), ...settings } = this.settings;
     await copyConfiguration(source, this.#root);
-    await writePrivate(join(dir, "settings.json"), JSON.stringify({ ...settings, source }));
-    await writePrivate(this.#rc, settings.cliConfig);
+    writeWhole(join(dir, "settings.json"), JSON.stringify({ ...settings, source }));
+    writeWhole(this.#rc, settings.cliConfig);
     await this.#call("init", ["-input=false", "-no-color"], { ...(signal === undefined ? {} : { signal }) });
   }
 
@@ -156,7 +156,7 @@ export class Terraform {
 
   async #write(variables: Variables): Promise<void> {
     this.#secrets = secretsOf(variables);
-    await writeVariables(this.#root, variables);
+    writeVariables(this.#root, variables);
   }
 
   async #follow(name: "apply" | "destroy", args: readonly string[], call: TerraformCall): Promise<number> {

@@ -1,0 +1,23 @@
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
+
+/**
+ * Writes a file whole or not at all, and its directory where there is none; for its owner only, unless `mode` says otherwise. Whoever
+ * reads it meanwhile sees what was there before.
+ */
+export function writeWhole(path: string, text: string, mode = 0o600): void {
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const part = `${path}.${process.pid}.part`; // two processes may write the same one
+  try {
+    writeFileSync(part, text, { mode });
+    renameSync(part, path);
+  } catch (error) {
+    rmSync(part, { force: true });
+    throw error;
+  }
+}
+
+/** What `writeWhole` wrote there as JSON, taken to be what the caller wrote; undefined where there is nothing. */
+export function readWhole<T>(path: string): T | undefined {
+  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as T) : undefined;
+}
