@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
-import { writeWhole } from "../tools/whole-file.ts";
+import { readSound, writeWhole } from "../tools/whole-file.ts";
 import { counterKhz, hasConstantCounter, withCounter } from "./tsc.ts";
 
 /** How guests run on this machine. */
@@ -59,9 +59,7 @@ export async function probeAccelerator(options: {
 }): Promise<Accelerator> {
   const key = await machineKey(options.signal);
   const path = join(options.cache, "accelerator", "answer.json");
-  const known = await readFile(path, "utf8")
-    .then((text) => JSON.parse(text) as { key: string; answer: Accelerator })
-    .catch(() => undefined);
+  const known = readSound<{ key: string; answer: Accelerator }>(path);
   if (known?.key === key) return known.answer;
   await mkdir(join(options.cache, "accelerator"), { recursive: true, mode: 0o700 });
   const answer = await probe(join(options.cache, "accelerator"), options.signal);

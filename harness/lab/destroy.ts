@@ -1,6 +1,7 @@
-import { existsSync, readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { notYet, until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
+import { readSound } from "../tools/whole-file.ts";
 import { checkLabDir, labLayout } from "./layout.ts";
 import { findInit, holdNamespaces, identify, type LabIdentity, labProcesses, processesIn } from "./process.ts";
 
@@ -25,7 +26,7 @@ export async function stopLab(dir: string): Promise<void> {
     held.use(namespaces);
     inits.set(identity.pid, identity);
   };
-  add(readIdentity(dir));
+  add(readSound<LabIdentity>(labLayout(dir).running));
   add(findInit(dir));
   await until(
     `the processes of lab ${dir} do not end`,
@@ -52,15 +53,5 @@ function kill(pid: number): void {
     process.kill(pid, "SIGKILL");
   } catch {
     // gone already
-  }
-}
-
-function readIdentity(dir: string): LabIdentity | undefined {
-  const path = labLayout(dir).running;
-  if (!existsSync(path)) return undefined;
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as LabIdentity;
-  } catch {
-    return undefined;
   }
 }

@@ -6,6 +6,7 @@ import { KpiError } from "../core/errors.ts";
 import { entries } from "../tools/directory.ts";
 import { type CommandResult, run, type RunOptions } from "../tools/exec.ts";
 import type { Proxy } from "../tools/tunnel.ts";
+import { readSound } from "../tools/whole-file.ts";
 import type { LabOptions, LabRecord } from "./config.ts";
 import { destroyLab } from "./destroy.ts";
 import { checkLabDir, labLayout, type LabPath } from "./layout.ts";
@@ -70,7 +71,7 @@ export async function startLab(options: LabOptions): Promise<RunningLab> {
 
 /** The lab in this directory if it is up, and undefined if it is not: dead, half made, or no lab at all. */
 export async function openLab(dir: string): Promise<RunningLab | undefined> {
-  const identity = readJson<LabIdentity>(labLayout(dir).running);
+  const identity = readSound<LabIdentity>(labLayout(dir).running);
   if (identity === undefined || !isSame(identity)) return undefined;
   return new Lab(dir, readRecord(dir), identity);
 }
@@ -90,7 +91,7 @@ export function findLabs(stateDir: string): FoundLab[] {
     .filter((dir) => dir.startsWith(`${root}/`));
   const dirs = new Set([...entries(root).map((name) => join(root, name)), ...alive]);
   return [...dirs].sort().map((dir) => {
-    const identity = readJson<LabIdentity>(labLayout(dir).running);
+    const identity = readSound<LabIdentity>(labLayout(dir).running);
     const running = identity !== undefined && isSame(identity);
     return { name: basename(dir), dir, state: running ? "running" : alive.includes(dir) ? "half" : "dead" };
   });
@@ -112,7 +113,7 @@ class Lab implements RunningLab {
     private readonly identity: LabIdentity,
   ) {
     const layout = labLayout(dir);
-    const port = readJson<{ port: number }>(layout.gateway)?.port;
+    const port = readSound<{ port: number }>(layout.gateway)?.port;
     if (port === undefined) throw new KpiError("host", `lab ${record.name} has no proxy`, { evidence: [layout.log] });
     this.name = record.name;
     this.pid = identity.pid;
@@ -153,19 +154,11 @@ class Lab implements RunningLab {
 }
 
 function readRecord(dir: string): LabRecord {
-  const record = readJson<LabRecord>(labLayout(dir).options);
+  const record = readSound<LabRecord>(labLayout(dir).options);
   if (record === undefined)
     throw new KpiError("host", "the lab's own note is missing", {
       got: labLayout(dir).options,
       hint: "kpi reap removes what is left of it",
     });
   return record;
-}
-
-function readJson<T>(path: string): T | undefined {
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as T;
-  } catch {
-    return undefined;
-  }
 }

@@ -7,7 +7,7 @@ import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
 import { abandoned, entries, filesBelow, hiddenName } from "../tools/directory.ts";
 import { isAlive, type Owner, thisOwner } from "../tools/owner.ts";
-import { writeWhole } from "../tools/whole-file.ts";
+import { readSound, writeWhole } from "../tools/whole-file.ts";
 import type { CheckpointInputs } from "./checkpoint-key.ts";
 
 /** `manifest.json` of a checkpoint: a Ready cluster as it was at one moment. Its directory holds secrets: 0700, files 0600. */
@@ -97,13 +97,8 @@ export function writeManifest(dir: string, manifest: Manifest): void {
 
 const sha256 = (text: string) => createHash("sha256").update(text).digest("hex");
 
-function readUses(dir: string, { madeAt }: Manifest): Uses {
-  try {
-    return JSON.parse(readFileSync(join(dir, "uses.json"), "utf8")) as Uses;
-  } catch {
-    return { count: 0, last: Date.parse(madeAt) };
-  }
-}
+const readUses = (dir: string, { madeAt }: Manifest): Uses =>
+  readSound<Uses>(join(dir, "uses.json")) ?? { count: 0, last: Date.parse(madeAt) };
 
 /** Notes that it is being used, for the count and for who goes first when room is short. */
 export function noteUse({ dir, uses }: StoredCheckpoint): void {

@@ -1,11 +1,11 @@
-import { readFileSync, rmSync } from "node:fs";
+import { rmSync } from "node:fs";
 import { join } from "node:path";
 import type { Host } from "../core/plan.ts";
 import type { FaultSpec } from "../core/fault-spec.ts";
 import { entries } from "../tools/directory.ts";
 import type { Manifest } from "../tools/kube.ts";
 import { isAlive, type Owner, ownerNamed, ownName, thisOwner } from "../tools/owner.ts";
-import { writeWhole } from "../tools/whole-file.ts";
+import { readSound, writeWhole } from "../tools/whole-file.ts";
 
 /** What is about to be made (or broken), said before it is, so that it can be unmade (or healed) when its maker dies. */
 export type Intent =
@@ -55,7 +55,9 @@ export function declare(state: string, intent: Intent): Declared {
 /** Everything that is declared, by the living and the dead. */
 export function declared(state: string): JournalEntry[] {
   const dir = journalDir(state);
-  return entries(dir).flatMap((name) => (name.endsWith(".json") ? (readEntry(join(dir, name)) ?? []) : []));
+  return entries(dir).flatMap((name) =>
+    name.endsWith(".json") ? (readSound<JournalEntry>(join(dir, name)) ?? []) : [],
+  );
 }
 
 /** What this process has declared and not settled. */
@@ -69,7 +71,7 @@ export function orphans(state: string): JournalEntry[] {
   const dir = journalDir(state);
   return entries(dir).flatMap((name) => {
     const path = join(dir, name);
-    const entry = name.endsWith(".json") ? readEntry(path) : undefined;
+    const entry = name.endsWith(".json") ? readSound<JournalEntry>(path) : undefined;
     if (entry !== undefined) return isAlive(entry.owner) ? [] : [entry];
     const maker = ownerNamed(name);
     if (maker === undefined || !isAlive(maker)) rmSync(path, { force: true });
@@ -80,12 +82,4 @@ export function orphans(state: string): JournalEntry[] {
 /** Removes an entry after what it declares has been unmade, of a maker that is dead or about to end. */
 export function forget(state: string, entry: JournalEntry): void {
   rmSync(join(journalDir(state), `${entry.id}.json`), { force: true });
-}
-
-function readEntry(path: string): JournalEntry | undefined {
-  try {
-    return JSON.parse(readFileSync(path, "utf8")) as JournalEntry;
-  } catch {
-    return undefined;
-  }
 }

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { readWhole, writeWhole } from "./whole-file.ts";
+import { readSound, readWhole, writeWhole } from "./whole-file.ts";
 
 test("a file is its owner's, and replaced as a whole: who has the old one open goes on reading that", () => {
   using at = scratch();
@@ -25,6 +25,17 @@ test("what cannot be written leaves what was there, and nothing beside it", () =
   mkdirSync(join(at.dir, "taken"));
   expect(() => writeWhole(join(at.dir, "taken"), "text")).toThrow("EISDIR");
   expect(readdirSync(at.dir)).toEqual(["taken"]);
+});
+
+test("what is spoilt is told, or taken as not there by who asks for what is sound", () => {
+  using at = scratch();
+  const path = join(at.dir, "file.json");
+  expect(readSound(path)).toBeUndefined();
+  writeWhole(path, '{"half":');
+  expect(() => readWhole(path)).toThrow(SyntaxError);
+  expect(readSound(path)).toBeUndefined();
+  writeWhole(path, "[1]");
+  expect(readSound<number[]>(path)).toEqual([1]);
 });
 
 function scratch(): Disposable & { readonly dir: string } {

@@ -21,3 +21,12 @@ export function writeWhole(path: string, text: string, mode = 0o600): void {
 export function readWhole<T>(path: string): T | undefined {
   return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as T) : undefined;
 }
+
+/** As `readWhole`, for what may have gone meanwhile or been spoilt by somebody else: that is as if it were not there. */
+export function readSound<T>(path: string): T | undefined {
+  try {
+    return readWhole<T>(path);
+  } catch {
+    return undefined;
+  }
+}
