@@ -6,18 +6,20 @@ import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
 import { chooseSpec } from "../run/choice.ts";
+import { collectEvidence } from "../run/evidence.ts";
 import { run as runProgram } from "../tools/exec.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { type NodeHandle, nodeHandle } from "./node.ts";
 import type { NodeLooks } from "./node-looks.ts";
 import { strangers } from "./access-seen.ts";
+import { Evidence } from "./evidence.ts";
 import type { CallSite } from "./call-site.ts";
 import { type Look, nodesFor, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
 import { startWorkload, type Workload } from "./workload.ts";
 import { looksAhead } from "./look-ahead.ts";
-import { noteWork } from "./results.ts";
+import { noteWork, suiteDir } from "./results.ts";
 import { joinRun, type SharedRun } from "./shared-run.ts";
 
 /** Hang guard of one look; the program's own deadlines are shorter. */
@@ -45,6 +47,14 @@ export class SharedCluster {
   acted = false;
   /** Where the files use it that ran since. */
   readonly unguarded: CallSite[] = [];
+  /** After a claim on it has failed. A fork is not asked: it has gone, and its error says what was seen there. */
+  readonly evidence = new Evidence(async () => {
+    if (this.#run === undefined) return undefined;
+    const { access } = await this.session();
+    const dir = join(suiteDir(), "evidence", access.plan.cluster);
+    const done = collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}); // what is missing, it says itself
+    return { dir, done };
+  });
 
   constructor(readonly spec: string) {}
 
@@ -52,11 +62,6 @@ export class SharedCluster {
   run(): Promise<SharedRun> {
     this.#run ??= this.plan().then((plan) => joinRun(this.spec, plan));
     return this.#run;
-  }
-
-  /** The ways into it, if anybody has asked for it. */
-  async running(): Promise<Session | undefined> {
-    return this.#run === undefined ? undefined : this.session();
   }
 
   /** What follows from the spec; nothing is made for it. */

@@ -1,9 +1,7 @@
 import { afterAll } from "bun:test";
-import { join } from "node:path";
 import { milliseconds, minutes } from "../core/duration.ts";
 import { errorJson, KpiError, renderError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
-import { collectEvidence } from "../run/evidence.ts";
 import { declareObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
@@ -11,7 +9,7 @@ import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type N
 import { changes } from "./guard.ts";
 import { checkpointOf, type ForkedCluster, onFork, openFork, type OpenFork } from "./scenario.ts";
 import { observers, type SeenAt } from "./observers.ts";
-import { atTheEnd, noteClaim, suiteDir } from "./results.ts";
+import { atTheEnd, noteClaim } from "./results.ts";
 import { type SharedCluster, sharedCluster, sharedClusters } from "./shared-cluster.ts";
 import { specNodes } from "./spec-nodes.ts";
 
@@ -131,24 +129,9 @@ function judgingOn(shared: SharedCluster, seen: () => Promise<unknown>, node?: s
     plan: () => shared.plan(),
     seen,
     cluster: async () => (await shared.plan()).cluster,
-    evidence: () => evidence(shared),
+    evidence: () => shared.evidence.places(),
     ...(node === undefined ? {} : { node: () => shared.node(node) }),
   };
-}
-
-const collecting = new Map<SharedCluster, { readonly dir: string; readonly done: Promise<unknown> }>();
-
-/** After the first failure, once a cluster: what its nodes, libvirt and API say. Later failures point to the same; nobody waits. */
-async function evidence(shared: SharedCluster): Promise<readonly string[]> {
-  const known = collecting.get(shared);
-  if (known !== undefined) return [known.dir];
-  const session = await shared.running();
-  if (session === undefined) return []; // a fork has gone, and its error says what was seen there
-  const { access } = session;
-  const dir = join(suiteDir(), "evidence", access.plan.cluster);
-  const done = collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}); // what is missing, it says itself
-  collecting.set(shared, { dir, done });
-  return [dir];
 }
 
 /**
@@ -159,7 +142,7 @@ function closeFile(shared: SharedCluster, site: CallSite, ran: () => boolean): v
   afterAll(async () => {
     if (!ran()) return;
     void shared.tidy();
-    await collecting.get(shared)?.done;
+    await shared.evidence.whole();
     const files = shared.unguarded;
     if (files.length === 0) atTheEnd(() => Promise.all([guard(shared, files), shared.tidy()]));
     files.push(site);
@@ -174,7 +157,7 @@ function closeFile(shared: SharedCluster, site: CallSite, ran: () => boolean): v
 export async function giveWay(): Promise<void> {
   for (const shared of sharedClusters()) {
     const ahead = async () => {
-      await collecting.get(shared)?.done;
+      await shared.evidence.whole();
       await guard(shared, shared.unguarded).catch((error: unknown) => atTheEnd(() => Promise.reject(error)));
     };
     await shared.giveWay(ahead);
