@@ -156,6 +156,7 @@ describe("k3s is killed on a worker in the middle of a suite", () => {
     const [evidence = ""] = claim(`k3s goes on (${worker})`)?.attachments ?? [];
     const journal = readFileSync(join(evidence, worker, "journal.log"), "utf8");
     expect(journal).toMatch(/k3s-agent\.service: Main process exited, code=killed, status=9\/KILL/);
+    expect(said, "where it is").toContain(`\nevidence: ${evidence}\n`);
   });
 
   test("the claims on the other nodes go on, and hold", () => {

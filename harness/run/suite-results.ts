@@ -28,8 +28,8 @@ export interface SuiteRan {
 }
 
 /**
- * Writes `junit.xml`, `results.json` and, if wanted, `trace.json` beside the suite's claims, and GitHub's annotations to standard output
- * when its runner is there to read them. Runs are those that the suite's processes left in its directory, and those of `state` that
+ * Writes `junit.xml`, `results.json` and, if wanted, `trace.json` beside the suite's claims, says where they and the evidence of failed
+ * claims are, and writes GitHub's annotations to standard output when its runner is there to read them. Runs are those that the suite's processes left in its directory, and those of `state` that
  * began since.
  */
 export async function writeSuiteResults({ record, tests, began, paths, say, trace }: SuiteRan): Promise<void> {
@@ -64,6 +64,7 @@ export async function writeSuiteResults({ record, tests, began, paths, say, trac
     writeWhole(join(record.dir, "trace.json"), renderTrace(sources, { claims, work }));
   }
   say(`results: ${record.dir}/{junit.xml,results.json${trace ? ",trace.json" : ""}}`);
+  for (const path of new Set(claims.flatMap(({ attachments = [] }) => attachments))) say(`evidence: ${path}`);
   if (process.env["GITHUB_ACTIONS"] === "true") for (const line of githubAnnotations(claims)) say(line);
 }
 
