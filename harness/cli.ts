@@ -42,8 +42,8 @@ function parse(name: string, command: Command, args: readonly string[]) {
       allowPositionals: true,
       strict: true,
     });
-    const limit = command.positionals?.length ?? 0;
-    const surplus = positionals[limit];
+    const known = command.positionals ?? [];
+    const surplus = known.at(-1)?.includes("...") === true ? undefined : positionals[known.length];
     if (surplus !== undefined) throw new TypeError(`unexpected argument ${JSON.stringify(surplus)}`);
     return { values, positionals };
   } catch (error) {

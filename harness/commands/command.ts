@@ -20,6 +20,7 @@ export interface Arguments {
 export interface Command {
   readonly summary: string;
   readonly more?: string;
+  /** As usage shows them; the last may be one or more (`[FILE...]`). */
   readonly positionals?: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
   /** How usage shows what follows the options. */

@@ -9,7 +9,7 @@ import { applyFixes, describeFixes } from "../run/doctor-fix.ts";
 import { imagesJson, makeImage, renderImages } from "../run/image.ts";
 import { interruptible } from "../run/interrupt.ts";
 import { reap } from "../run/reap.ts";
-import { closingLine, runSuite } from "../run/suite.ts";
+import { chooseFiles, closingLine, runSuite } from "../run/suite.ts";
 import { listImages } from "../supplies/image.ts";
 import { inspectSupplies, loadLock, pinSupply, renderSupplies } from "../supplies/supplies.ts";
 import { type Arguments, type Command, cluster, flag, host, json, parseHost, show, text } from "./command.ts";
@@ -131,7 +131,8 @@ export const machineCommands: Readonly<Record<string, Command>> = {
   test: {
     readOnly: true,
     summary: "the unit tests, then the specs against real clusters",
-    positionals: ["[FILE]"],
+    more: "FILE is a test file, a directory of such, or a file of specs/ without its ending, such as network.",
+    positionals: ["[FILE...]"],
     options: {
       unit: { type: "boolean", help: "the unit tests only" },
       all: { type: "boolean", help: "also the specs that take long; those that are left out are named" },
@@ -139,11 +140,14 @@ export const machineCommands: Readonly<Record<string, Command>> = {
     },
     run: (args) =>
       interruptible(async (signal) => {
+        const files = chooseFiles(args.positionals);
+        if (flag(args, "unit") && files.length > 0)
+          throw new KpiError("spec", "--unit and FILE both say what to run", { expected: "one of them" });
         const tally = await runSuite({
           unitOnly: flag(args, "unit"),
           all: flag(args, "all"),
           cold: flag(args, "cold"),
-          filter: args.positionals,
+          files,
           paths: kpiPaths(),
           signal,
           say: show,

@@ -1,6 +1,7 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { basename, join, resolve } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
+import { KpiError } from "../core/errors.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { clusterNames } from "./cluster.ts";
@@ -40,16 +41,17 @@ export interface SuiteOptions {
   readonly all: boolean;
   /** Shared clusters are made from nothing, even where a checkpoint fits. */
   readonly cold: boolean;
-  /** Files, as bun test takes them; empty means everything. */
-  readonly filter: readonly string[];
+  /** What {@link chooseFiles} gives; none means everything. */
+  readonly files: readonly string[];
   readonly paths: KpiPaths;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
 
 /** Everything that `kpi test` runs. The machine is made ready first, because the tests use its real tools; then what is quick. */
-function parts({ unitOnly, filter }: SuiteOptions): Part[] {
-  if (filter.length > 0) return [{ name: filter.join(" "), command: [bun, "test", ...filter] }];
+function parts({ unitOnly, files }: SuiteOptions): Part[] {
+  if (files.length > 0)
+    return [{ name: files.map((file) => basename(file)).join(" "), command: [bun, "test", ...files] }];
   const checks: Part[] = [
     { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
     { name: "types", command: [bun, "check"], single: true },
@@ -75,8 +77,8 @@ function parts({ unitOnly, filter }: SuiteOptions): Part[] {
   const lab: Part = { name: "tests of k3s-lab", command: goTest, single: true };
   if (unitOnly) return [...checks, unit];
   const bySpec = Map.groupBy(specFiles(), sharedSpec);
-  const specs = [...bySpec].map(([spec, files]): Part => {
-    const command = [bun, "test", ...files.map((file) => `./specs/${file}`)];
+  const specs = [...bySpec].map(([spec, names]): Part => {
+    const command = [bun, "test", ...names.map((name) => `./specs/${name}`)];
     const shared = spec !== undefined;
     return {
       name: shared ? `specs that share a cluster of ${spec}` : "specs with clusters of their own",
@@ -101,6 +103,26 @@ function scripts(): string[] {
   return files.filter((path) => /^#!.*sh\n/.test(readFileSync(path, "utf8").slice(0, 80))).sort();
 }
 
+/**
+ * The tests asked for, as absolute paths: files, directories, or names of specs without their ending. Throws a `spec` error for what is
+ * none, because bun would take it for a part of any test's path.
+ */
+export function chooseFiles(given: readonly string[]): readonly string[] {
+  return given.map((name) => {
+    const spec = join(projectRoot, "specs", `${name}.spec.ts`);
+    const path = !existsSync(name) && existsSync(spec) ? spec : resolve(name);
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (found?.isDirectory() === true || (found !== undefined && /[._](test|spec)\.[cm]?[jt]sx?$/.test(path)))
+      return path;
+    throw new KpiError("spec", `test: ${JSON.stringify(name)} ${found === undefined ? "is not there" : "is no test"}`, {
+      expected: `a .test.ts or .spec.ts file, a directory, or one of ${specFiles()
+        .map((file) => basename(file, ".spec.ts"))
+        .join(", ")}`,
+      hint: "kpi test --help",
+    });
+  });
+}
+
 const specFiles = () => [...new Bun.Glob("*.spec.ts").scanSync(join(projectRoot, "specs"))].sort();
 
 /** Runs the suite, showing the tests' own output, and returns the sum. The caller prints the closing line. */
@@ -121,7 +143,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         [suiteVariable]: record.dir,
         GITHUB_ACTIONS: "", // bun would write annotations of its own, and headings that nobody else reads
         ...(options.cold ? { [coldVariable]: "1" } : {}),
-        ...(options.all || options.filter.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
+        ...(options.all || options.files.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
       },
       tied: true,
       signal: options.signal,
