@@ -96,6 +96,7 @@ test("a paused machine: the claim on domains fails, and names it", async () => {
   );
   expect(code, stderr).toBe(1);
   expect(stderr).toMatch(/-\s+"k3s-worker-02": "running",\n\+\s+"k3s-worker-02": "paused"/);
+  expect(stderr, "where it stands").toMatch(/ at \S+\/specs\/idempotence\.spec\.ts:\d+:\d+$/m);
 });
 
 describe("k3s is killed on a worker in the middle of a suite", () => {

@@ -34,9 +34,22 @@ export function placeOf(error: unknown, site: CallSite): CallSite {
   return site;
 }
 
-/** The same error pointing to the claim, for one that came from below: bun shows the code at the first frame. */
+/**
+ * The same error, pointing into the spec: bun shows the code at the first frame that has a file. What the kit did above is left out. A claim
+ * that is one expression has no frame of its own, because JavaScriptCore makes tail calls: then it is where it was declared.
+ */
 export function pointTo<E extends Error>(error: E, site: CallSite): E {
-  if (error.stack?.includes(site.path) !== true)
-    error.stack = `${error.name}: ${error.message}\n    at <claim> (${site.path}:${site.line}:${site.column})`;
+  const frames = framesOf(error);
+  const own = frames.findIndex((frame) => frame.includes(`${site.path}:`));
+  const below = own >= 0 ? frames.slice(own) : [`    at <claim> (${site.path}:${site.line}:${site.column})`];
+  error.stack = [`${error.name}: ${error.message}`, ...below].join("\n");
   return error;
 }
+
+/** Whether the error arose in this file of the kit itself or in what it called that has no file, such as a matcher. */
+export const arisesIn = (error: Error, file: string): boolean =>
+  framesOf(error)
+    .find((frame) => frame.includes("/"))
+    ?.includes(`${file}:`) === true;
+
+const framesOf = (error: Error): string[] => (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));

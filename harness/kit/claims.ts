@@ -5,9 +5,10 @@ import { type Duration, minutes } from "../core/duration.ts";
 import { errorJson, KpiError, renderError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
-import { type CallSite, placeOf, pointTo } from "./call-site.ts";
+import { arisesIn, type CallSite, placeOf, pointTo } from "./call-site.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
+import { waitingFor } from "./progress.ts";
 import { noteClaim } from "./results.ts";
 import { Blocked } from "./shared-run.ts";
 
@@ -103,9 +104,11 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
     cluster = await judging.cluster();
     const [plan, seen, node] = [await judging.plan(), await judging.seen(), await judging.node?.()];
     began = performance.now(); // the waiting before is the stage's time, not the claim's
+    using _telling = waitingFor(`${cluster}: ${title}`); // one that acts on nodes
     await claim.judge(seen, plan, node);
     note("passed", claim.site, { cluster });
-  } catch (error) {
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : pointTo(new Error(`thrown: ${Bun.inspect(thrown)}`), claim.site);
     const named = cluster === undefined ? {} : { cluster };
     if (error instanceof Blocked) {
       note("blocked", claim.site, { ...named, why: `by ${error.by}`, error: errorJson(error) });
@@ -119,7 +122,8 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
       error: known ? errorJson(error) : { kind: "claim", what: plainMessage(error) },
       ...(attachments.length > 0 ? { attachments } : {}),
     });
-    throw known ? pointTo(shown(error), claim.site) : error;
+    if (known) throw pointTo(shown(error), claim.site);
+    throw arisesIn(error, import.meta.path) ? pointTo(error, claim.site) : error;
   }
 }
 

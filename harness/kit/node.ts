@@ -38,7 +38,7 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
   const wrong = (what: string, command: string, text: string) =>
     new KpiError("claim", `${plan.name}: ${what}`, {
       command: shellQuote(["kpi", "ssh", plan.name, "--", "sudo", "sh", "-c", command]),
-      details: text.trim().split("\n").slice(-12),
+      details: text.trim() === "" ? [] : text.trim().split("\n").slice(-12),
     });
   const handle: NodeHandle = {
     ...plan,
@@ -54,7 +54,7 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
     },
     async waitForUnit(unit, deadline = minutes(2)) {
       await until(`${plan.name}: ${unit} did not become active`, deadline, async () => {
-        const properties = "ActiveState,SubState,Result,Job";
+        const properties = "LoadState,ActiveState,SubState,Result,Job";
         const state = await handle.succeed(`systemctl show ${shellQuote([unit])} -p ${properties}`);
         if (state.includes("ActiveState=active")) return;
         const journal = await handle.journal(unit, 8);

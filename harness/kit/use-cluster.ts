@@ -2,7 +2,7 @@ import { afterAll } from "bun:test";
 import { milliseconds, minutes } from "../core/duration.ts";
 import { errorJson, KpiError, renderError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
-import { declareObjects } from "../run/objects.ts";
+import { holdObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
 import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
@@ -29,7 +29,7 @@ export interface SpecCluster {
   fork(): Promise<OpenFork>;
   /** The API; only inside a claim. */
   kube(): Promise<Kube>;
-  /** Applies objects and deletes them at the end of the scope. */
+  /** Applies objects and deletes them at the end of the scope; at once, if the API refuses one. */
   apply(...objects: readonly Manifest[]): Promise<AsyncDisposable>;
 }
 
@@ -112,14 +112,7 @@ export function useCluster(spec: string): SpecCluster {
     kube: async () => (await access()).kube(),
     async apply(...objects) {
       const into = await access();
-      const api = into.kube();
-      const intent = declareObjects(into.cluster, objects);
-      await api.apply(objects);
-      const remove = async () => {
-        await api.delete(objects);
-        intent.settle();
-      };
-      return { [Symbol.asyncDispose]: remove };
+      return holdObjects(into.kube(), into.cluster, objects);
     },
   };
 }

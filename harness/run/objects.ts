@@ -1,5 +1,5 @@
 import { seconds } from "../core/duration.ts";
-import type { Manifest } from "../tools/kube.ts";
+import type { Kube, Manifest } from "../tools/kube.ts";
 import { accessIfThere } from "./access.ts";
 import { ClusterDir } from "./cluster.ts";
 import { type Declared, declare, type Intent } from "./journal.ts";
@@ -10,6 +10,29 @@ const limit = seconds(20);
 /** Says which objects are about to be made in a cluster that goes on, so that they go with their maker, however that ends. */
 export function declareObjects({ stateDir, name }: ClusterDir, objects: readonly Manifest[]): Declared {
   return declare(stateDir, { kind: "objects", cluster: name, objects: objects.map(named) });
+}
+
+/**
+ * Applies objects, which go when the result is disposed of; those that could be made go at once, where another could not. What cannot be
+ * removed is left to the next command.
+ */
+export async function holdObjects(
+  kube: Pick<Kube, "apply" | "delete">,
+  cluster: ClusterDir,
+  objects: readonly Manifest[],
+): Promise<AsyncDisposable> {
+  const declared = declareObjects(cluster, objects);
+  const remove = async () => {
+    await kube.delete(objects);
+    declared.settle();
+  };
+  try {
+    await kube.apply(objects);
+  } catch (error) {
+    await remove().catch(() => {});
+    throw error;
+  }
+  return { [Symbol.asyncDispose]: remove };
 }
 
 /** What the API finds it by; the rest may be secret. */
