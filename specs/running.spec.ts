@@ -40,17 +40,29 @@ const bunTest = (args: readonly string[], accept: readonly number[]) => {
 };
 
 let access: Access;
-let events: readonly any[];
+let suites: readonly { readonly code: number; readonly stderr: string }[];
 let since: number;
 beforeAll(async () => {
   await labCheckpoint(kpi);
   since = Date.now();
-  const { stdout } = await kpi.succeed(["up", "lab", "--warm", "--json"]);
-  events = stdout.split("\n").map((line) => JSON.parse(line));
+  // Both find no cluster, and begin to make one.
+  const suite = () => bunTest(["./specs/network.spec.ts", "-t", "static address"], [0, 1]);
+  suites = await Promise.all([suite(), suite()]);
   ({ access } = await openAccess(new ClusterDir(kpi.state, "kpi")));
 }, minutes(30));
 
-test("up --warm of the unchanged spec goes on from the checkpoint, and a second up leaves it as it is", async () => {
+test("two suites at once: one makes the cluster, the other waits for it, and both judge it", () => {
+  for (const { code, stderr } of suites) expect(code, stderr).toBe(0);
+  const made = suites.filter(({ stderr }) => /kpi: [\d.]+m?s warm: started/.test(stderr));
+  expect(made.length, "suites that made it").toBe(1);
+});
+
+test("from the checkpoint it goes on, and an up leaves it as it is", async () => {
+  const run = join(access.cluster.runsDir, access.cluster.read()?.run ?? "", "events.ndjson");
+  const events: any[] = readFileSync(run, "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   expect(events.find((event) => event.type === "stage-ended" && event.stage === "warm")).toMatchObject({
     outcome: "passed",
   });

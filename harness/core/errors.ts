@@ -2,6 +2,7 @@
 export type ErrorKind =
   | "spec" // the input is wrong: a spec, an option, an argument
   | "host" // this machine lacks something or refuses something
+  | "busy" // another kpi is at work on it
   | "supply" // a registry, mirror or release could not deliver
   | "command" // an outside program failed
   | "contract" // a tool's output is not as promised

@@ -112,7 +112,7 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
     const named = cluster === undefined ? {} : { cluster };
     if (error instanceof Blocked) {
       note("blocked", claim.site, { ...named, why: `by ${error.by}`, error: errorJson(error) });
-      throw pointTo(error, claim.site);
+      throw pointTo(shown(error, "blocked"), claim.site);
     }
     const attachments = (await judging.evidence?.().catch(() => [])) ?? [];
     const known = error instanceof KpiError;
@@ -122,15 +122,15 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
       error: known ? errorJson(error) : { kind: "claim", what: plainMessage(error) },
       ...(attachments.length > 0 ? { attachments } : {}),
     });
-    if (known) throw pointTo(shown(error), claim.site);
+    if (known) throw pointTo(shown(error, "claim"), claim.site);
     throw arisesIn(error, import.meta.path) ? pointTo(error, claim.site) : error;
   }
 }
 
-/** bun shows only the message of an error: the rest of ours goes there. */
-function shown(error: KpiError): Error {
+/** bun shows an error's message, and its fields one by one: all of ours goes into the message. Several claims may share `error`. */
+function shown(error: KpiError, name: "claim" | "blocked"): Error {
   const full = new Error(renderError(error), { cause: error.cause });
-  full.name = "claim";
+  full.name = name;
   if (error.stack !== undefined) full.stack = error.stack.replace(error.message, full.message);
   return full;
 }

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { judgeStages } from "../core/calibration.ts";
 import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
-import { KpiError } from "../core/errors.ts";
+import { type ErrorKind, KpiError } from "../core/errors.ts";
 import type { RunEvent, StageName } from "../core/event.ts";
 import { type KpiPaths, kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
@@ -54,17 +54,21 @@ export interface SharedRun {
 export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Promise<SharedRun> {
   const cluster = new ClusterDir(paths.state, plan.cluster);
   const before = latestRun(paths.state) ?? "";
-  await othersDone(cluster);
-  const state = cluster.read();
-  if (state?.phase === "ready" && state.plan.digest === plan.digest) {
-    const access = await accessIfThere(cluster);
-    if (access !== undefined && (await whyUnhealthy(access)) === undefined)
-      return new JoinedRun(plan, cluster, state.run);
+  for (;;) {
+    await othersDone(cluster);
+    const state = cluster.read();
+    if (state?.phase === "ready" && state.plan.digest === plan.digest) {
+      const access = await accessIfThere(cluster);
+      if (access !== undefined && (await whyUnhealthy(access)) === undefined)
+        return new JoinedRun(plan, cluster, state.run);
+    }
+    // Somebody else's run of this spec failed while we waited: it is the one run, and its failure is ours.
+    const last = failedSince(cluster, before);
+    if (last !== undefined) return new JoinedRun(plan, cluster, last);
+    const warm = process.env[coldVariable] !== "1" && (await isOnTime(plan, paths));
+    const started = StartedRun.start(plan, cluster, spec, warm);
+    if (await started.hasIt) return started; // otherwise somebody was quicker
   }
-  // Somebody else's run of this spec failed while we waited: it is the one run, and its failure is ours.
-  const last = failedSince(cluster, before);
-  if (last !== undefined) return new JoinedRun(plan, cluster, last);
-  return StartedRun.start(plan, cluster, spec, process.env[coldVariable] !== "1" && (await isOnTime(plan, paths)));
 }
 
 /**
@@ -150,6 +154,9 @@ class StartedRun implements SharedRun {
   #record: RunRecord = emptyRecord;
   #ended = false;
   #stderr = "";
+  readonly #hasIt = Promise.withResolvers<boolean>();
+  /** Whether it works on the cluster: false when another kpi took it first. */
+  readonly hasIt = this.#hasIt.promise;
 
   private constructor(
     readonly plan: Plan,
@@ -174,6 +181,7 @@ class StartedRun implements SharedRun {
       )
       .finally(() => {
         run.#ended = true;
+        run.#hasIt.resolve(true); // it has said by now if not
         run.#wake();
       });
     return run;
@@ -211,8 +219,11 @@ class StartedRun implements SharedRun {
   }
 
   #take(line: string): void {
-    const event = parseEvent(line);
+    const said = parseLine(line);
+    if (said?.error?.kind === "busy") this.#hasIt.resolve(false);
+    const { event } = said ?? {};
     if (event === undefined) return;
+    this.#hasIt.resolve(true);
     this.#record = fold(this.#record, event);
     this.#view.listen(event, this.#record);
     if (event.type === "stage-ended" || event.type === "run-ended") this.#wake();
@@ -238,10 +249,13 @@ class StartedRun implements SharedRun {
   }
 }
 
-function parseEvent(line: string): RunEvent | undefined {
+/** A line of `kpi up --json`: an event, or the error that it ends with. */
+function parseLine(
+  line: string,
+): { readonly event?: RunEvent; readonly error?: { readonly kind: ErrorKind } } | undefined {
   try {
-    const event = JSON.parse(line) as RunEvent;
-    return typeof event.type === "string" ? event : undefined;
+    const said = JSON.parse(line);
+    return typeof said.type === "string" ? { event: said } : { error: said.error };
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@ import type { ClusterDir } from "./cluster.ts";
 export function holdCluster(cluster: ClusterDir): Disposable {
   const lock = tryLock(cluster.lockPath);
   if (!("heldBy" in lock)) return lock;
-  throw new KpiError("host", `cluster ${cluster.name} is being changed by another kpi`, {
+  throw new KpiError("busy", `cluster ${cluster.name} is being changed by another kpi`, {
     got: `process ${lock.heldBy.pid}: kpi ${lock.heldBy.command}`,
     hint: "wait for it to end, or stop it",
   });
