@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import {
   type Access,
@@ -20,6 +20,7 @@ import {
   testKpi,
   until,
 } from "../harness/kit.ts";
+import { failingOnFork } from "./inner-suites.ts";
 
 setDefaultTimeout(minutes(20));
 const kpi = testKpi();
@@ -392,4 +393,18 @@ describe("kpi fault", () => {
     expect(states.at(-1)).toBe("all nodes Ready");
     expect(await rules()).toEqual([]);
   });
+});
+
+test("a scenario fails: what its fork had to say is kept, and the fork goes", async () => {
+  const file = join(kpi.temporary, "failing.spec.ts");
+  writeFileSync(file, failingOnFork);
+  const suite = await kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
+  const { code, stdout } = await suite.done;
+  expect(code, stdout).toBe(1);
+  expect(stdout).toContain(`claim: ${server}: expected success, got exit code 3`);
+  expect(stdout, "where it stands").toContain(`at ${file}:7:`);
+  const evidence = /^evidence: (.+)$/m.exec(stdout)?.[1] ?? "";
+  expect(readFileSync(join(evidence, server, "journal.log"), "utf8")).toContain("k3s");
+  expect(readFileSync(join(evidence, "missing.txt"), "utf8")).toContain(`${worker} is shut off`);
+  expect(JSON.parse((await kpi.succeed(["labs", "--json"])).stdout).map((lab: any) => lab.name)).toEqual(["kpi"]);
 });

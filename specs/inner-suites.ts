@@ -61,3 +61,15 @@ cluster.expects("network", "never judged whole", async () => {
 });
 cluster.expects("storage", "never judged", () => expect.unreachable());
 `;
+
+/** A scenario that fails while a machine of its fork has no power. */
+export const failingOnFork = `
+import { expect, useCluster } from ${kit};
+
+const cluster = useCluster("specs/lab.yaml");
+const failing = cluster.onFork("a fault that nobody bears", async (fork) => {
+  await fork.faults("k3s-worker-01").powerCut();
+  await fork.node("k3s-cp-01").succeed("exit 3");
+});
+failing.expects("never judged", () => expect.unreachable());
+`;

@@ -18,7 +18,7 @@ const first = ({ stack = "" }: Error) => stack.split("\n").find((line) => /^\s+a
 
 test("what the kit says of a node points to the line that asked", async () => {
   const exec = async () => ({ code: 7, stdout: "", stderr: "no\nnot at all" });
-  const node = nodeHandle({ name: "n" } as NodePlan, async () => ({ exec }) as unknown as NodeConnection);
+  const node = nodeHandle({ name: "n" } as NodePlan, "lab", async () => ({ exec }) as unknown as NodeConnection);
   const error = await caught(async () => void (await node.succeed("false")));
   expect(first(error)).toContain("/harness/kit/node.ts:");
   const own = error.stack?.split("\n").find((line) => line.includes(here));

@@ -1,3 +1,10 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { minutes } from "../core/duration.ts";
+import type { Access } from "../run/access.ts";
+import { collectEvidence } from "../run/evidence.ts";
+import { fileName, suiteDir } from "./results.ts";
+
 /** Where it is being written, and when all of it is there. */
 export interface Collection {
   readonly dir: string;
@@ -26,3 +33,15 @@ export class Evidence {
     await found?.done;
   }
 }
+
+/** Where the suite keeps what a cluster, or the fork of a scenario, had to say. */
+const dirOf = (name: string): string => join(suiteDir(), "evidence", fileName(name));
+
+/** Begins to collect what a cluster that runs has to say, for two minutes at most; what is missing then, it says itself. */
+export function collect(access: Access, name: string): Collection {
+  const dir = dirOf(name);
+  return { dir, done: collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}) };
+}
+
+/** What has been collected under this name. */
+export const collected = (name: string): readonly string[] => [dirOf(name)].filter((dir) => existsSync(dir));

@@ -29,15 +29,15 @@ export interface NodeCall {
 
 const anyCode = Array.from({ length: 256 }, (_, code) => code);
 
-/** The vocabulary of a node over a connection that is opened when it is first needed. */
-export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection>): NodeHandle {
+/** The vocabulary of a node of the cluster in `lab` over a connection that is opened when it is first needed. */
+export function nodeHandle(plan: NodePlan, lab: string, connect: () => Promise<NodeConnection>): NodeHandle {
   const root = async (command: string, { timeout = minutes(1) }: NodeCall = {}) => {
     const connection = await connect();
     return connection.exec(shellQuote(["sudo", "-n", "sh", "-c", command]), { timeout, accept: anyCode });
   };
   const wrong = (what: string, command: string, text: string) =>
     new KpiError("claim", `${plan.name}: ${what}`, {
-      command: shellQuote(["kpi", "ssh", plan.name, "--", "sudo", "sh", "-c", command]),
+      command: shellQuote(["kpi", "ssh", "--lab", lab, plan.name, "--", "sudo", "sh", "-c", command]),
       details: text.trim() === "" ? [] : text.trim().split("\n").slice(-12),
     });
   const handle: NodeHandle = {
@@ -63,7 +63,7 @@ export function nodeHandle(plan: NodePlan, connect: () => Promise<NodeConnection
           throw new KpiError("claim", `${plan.name}: ${unit} ${ended}`, {
             got: state.trim().replaceAll("\n", " "),
             details: journal.split("\n"),
-            hint: `kpi logs ${plan.name} --unit ${unit}`,
+            hint: `kpi logs --lab ${lab} ${plan.name} --unit ${unit}`,
           });
         }
         notYet(state.trim().replaceAll("\n", " "));
@@ -99,7 +99,7 @@ export function endedUnit(shown: string, journal: string): string | undefined {
 
 /** A node that can be asked nothing: where claims are judged on recorded observations. */
 export function recordedNode(plan: NodePlan): NodeHandle {
-  return nodeHandle(plan, () => {
+  return nodeHandle(plan, "recorded", () => {
     throw new NotRecorded(plan.name);
   });
 }

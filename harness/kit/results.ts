@@ -12,6 +12,9 @@ const open = (): SuiteRecord => (record ??= openSuiteRecord(chooseDir(kpiPaths()
 /** The directory of this suite: what `kpi test` chose and told us, else one of our own, named by the time it began. */
 export const suiteDir = (): string => open().dir;
 
+/** What a look, a scenario or a cluster is called where it is kept in a file or directory. */
+export const fileName = (name: string): string => name.replaceAll(/[^a-z0-9]+/gi, "-");
+
 /** Notes how a claim ended. */
 export const noteClaim = (result: ClaimResult): void => open().claims.append(result);
 

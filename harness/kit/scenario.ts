@@ -7,6 +7,7 @@ import { type Checkpoint, fittingCheckpoint, openCluster, type RunningCluster } 
 import { whyUnhealthy } from "../run/watch.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { changes, type Fingerprint, lasting, takeFingerprint } from "./guard.ts";
+import { collect } from "./evidence.ts";
 import { lookAtFork } from "./fork-look.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
@@ -179,7 +180,10 @@ async function attempt<T>(
   await using session = new Session(running.access, running.plan);
   const note = <R>(what: string, work: () => Promise<R>) => noteWork(running.access.cluster.name, what, work);
   const was = known ?? (isAwaited(shared) ? await note("how it is", () => lastingOf(session)) : undefined);
-  const found = await note(name, () => scenario(enter(running, session, shared.spec)));
+  const found = await note(name, () => scenario(enter(running, session, shared.spec))).catch(async (error: unknown) => {
+    await note("evidence", () => collect(running.access, name).done); // the fork goes
+    throw error;
+  });
   const goesOn =
     was !== undefined && isAwaited(shared) && (await note("is it as it was", () => isHealed(session, was)));
   return { found, was: goesOn ? was : undefined };

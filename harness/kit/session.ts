@@ -29,7 +29,7 @@ export class Session implements AsyncDisposable {
   /** A node, to do something on it. */
   node(name: string): NodeHandle {
     const planned = this.access.node(name);
-    return nodeHandle(planned, () => this.connect(planned));
+    return nodeHandle(planned, this.access.cluster.name, () => this.connect(planned));
   }
 
   /** The connection to a node; a lost one is made anew. */

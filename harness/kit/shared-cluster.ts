@@ -6,20 +6,19 @@ import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
 import { chooseSpec } from "../run/choice.ts";
-import { collectEvidence } from "../run/evidence.ts";
 import { run as runProgram } from "../tools/exec.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { type NodeHandle, nodeHandle } from "./node.ts";
 import type { NodeLooks } from "./node-looks.ts";
 import { strangers } from "./access-seen.ts";
-import { Evidence } from "./evidence.ts";
+import { collect, Evidence } from "./evidence.ts";
 import type { CallSite } from "./call-site.ts";
 import { type Look, nodesFor, observers, recordedSeen, type SeenAt } from "./observers.ts";
 import { type Fingerprint, takeFingerprint } from "./guard.ts";
 import { Session } from "./session.ts";
 import { startWorkload, type Workload } from "./workload.ts";
 import { looksAhead } from "./look-ahead.ts";
-import { noteWork, suiteDir } from "./results.ts";
+import { fileName, noteWork } from "./results.ts";
 import { joinRun, type SharedRun } from "./shared-run.ts";
 
 /** Hang guard of one look; the program's own deadlines are shorter. */
@@ -47,13 +46,11 @@ export class SharedCluster {
   acted = false;
   /** Where the files use it that ran since. */
   readonly unguarded: CallSite[] = [];
-  /** After a claim on it has failed. A fork is not asked: it has gone, and its error says what was seen there. */
+  /** After a claim on it has failed. */
   readonly evidence = new Evidence(async () => {
     if (this.#run === undefined) return undefined;
     const { access } = await this.session();
-    const dir = join(suiteDir(), "evidence", access.plan.cluster);
-    const done = collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}); // what is missing, it says itself
-    return { dir, done };
+    return collect(access, access.plan.cluster);
   });
 
   constructor(readonly spec: string) {}
@@ -83,7 +80,7 @@ export class SharedCluster {
   async node(name: string): Promise<NodeHandle> {
     const planned = (await this.plan()).nodes.find((node) => node.name === name);
     if (planned === undefined) throw new Error(`no node ${name}`);
-    return nodeHandle(planned, async () => {
+    return nodeHandle(planned, (await this.plan()).cluster, async () => {
       this.acted = true;
       return (await this.session()).connect(planned);
     });
@@ -219,13 +216,10 @@ function record(at: string, seen: unknown, plan: Plan): void {
   const dir = process.env["KPI_RECORD"];
   if (dir === undefined || dir === "") return;
   for (const [name, value] of Object.entries({ [at]: seen, plan })) {
-    writeWhole(join(dir, `${recordName(name)}.json`), `${JSON.stringify(value, null, 1)}\n`);
-    chmodSync(join(dir, `${recordName(name)}.json`), 0o644);
+    writeWhole(join(dir, `${fileName(name)}.json`), `${JSON.stringify(value, null, 1)}\n`);
+    chmodSync(join(dir, `${fileName(name)}.json`), 0o644);
   }
 }
-
-/** A file name for what was seen. */
-export const recordName = (name: string): string => name.replaceAll(/[^a-z0-9]+/gi, "-");
 
 const clusters = new Map<string, SharedCluster>();
 

@@ -7,7 +7,7 @@ import type { Breakage } from "./breakage.ts";
 import type { DeclaredClaim } from "./claims.ts";
 import { type NodeHandle, recordedNode } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
-import { recordName } from "./shared-cluster.ts";
+import { fileName } from "./results.ts";
 
 /** A value of which every part may be changed. */
 export type Draft<T> = T extends object ? { -readonly [Key in keyof T]: Draft<T[Key]> } : T;
@@ -53,7 +53,7 @@ export interface Recording {
 }
 
 export function readRecording(dir: string): Recording {
-  const path = (name: string) => join(dir, `${recordName(name)}.json`);
+  const path = (name: string) => join(dir, `${fileName(name)}.json`);
   const read = (name: string): unknown => JSON.parse(readFileSync(path(name), "utf8"));
   return { plan: read("plan") as Plan, seen: read, has: (name) => existsSync(path(name)) };
 }

@@ -6,6 +6,7 @@ import { holdObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
 import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
+import { collected } from "./evidence.ts";
 import { changes } from "./guard.ts";
 import { checkpointOf, type ForkedCluster, onFork, openFork, type OpenFork } from "./scenario.ts";
 import { observers, type SeenAt } from "./observers.ts";
@@ -95,14 +96,13 @@ export function useCluster(spec: string): SpecCluster {
           eachNode: false,
           judge,
         };
-        declare(declared, [full], () =>
-          judging(shared, () =>
-            shared.once(name, async () => {
-              await roomForForks(shared);
-              return onFork(shared, name, scenario);
-            }),
-          ),
-        );
+        const seen = () =>
+          shared.once(name, async () => {
+            await roomForForks(shared);
+            return onFork(shared, name, scenario);
+          });
+        // What the fork had to say when the scenario failed; of one that went well nothing is left but what was seen.
+        declare(declared, [full], () => ({ ...judging(shared, seen), evidence: async () => collected(name) }));
       },
     }),
     async fork() {
