@@ -12,6 +12,7 @@ import {
   openAccess,
   projectRoot,
   run,
+  seconds,
   testKpi,
 } from "../harness/kit.ts";
 import { askingTwice, holdingObjects } from "./inner-suites.ts";
@@ -33,10 +34,10 @@ const file = join(dir, "inner.spec.ts");
 const told = join(dir, "killed");
 
 /** bun test as a user calls it, on this file's cluster: a suite of its own, also inside of one. */
-const bunTest = (args: readonly string[], accept: readonly number[]) => {
+const bunTest = (args: readonly string[], accept: readonly number[], onLine: (line: string) => void = () => {}) => {
   const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "", NO_COLOR: "1" };
   const bun = join(projectRoot, "node_modules", ".bin", "bun");
-  return run(bun, ["test", ...args], { cwd: projectRoot, env, accept, timeout: minutes(3) });
+  return run(bun, ["test", ...args], { cwd: projectRoot, env, accept, timeout: minutes(3), onLine });
 };
 
 let access: Access;
@@ -225,7 +226,19 @@ test("a suite that shares it is killed while its pods and an object of a claim a
   expect(await left()).toEqual([]);
 });
 
-test("down leaves nothing of it", async () => {
-  await kpi.succeed(["down", "kpi"]);
+test("down in the middle of a suite: the suite ends at once, says so, and nothing is left", async () => {
+  const down = Promise.withResolvers<number>();
+  const onLine = (line: string) => {
+    if (line !== "… kpi: look at storage") return;
+    const gone = kpi.succeed(["down", "kpi"]);
+    down.resolve(gone.then(() => performance.now()));
+  };
+  const { code, stderr } = await bunTest(["./specs/storage.spec.ts", "-t", "the volume"], [1], onLine);
+  const ended = performance.now();
+  expect(ended - (await down.promise)).toBeLessThan(seconds(20));
+  expect(code, stderr).toBe(1);
+  expect(stderr.match(/^claim: lab kpi has ended$/gm)?.length, "claims that say why").toBe(2);
+  expect(stderr).not.toContain("KpiError"); // whatever else complains does it in words
+  await kpi.succeed(["reap"]); // what the suite had in it may still be declared: the API goes before the lab
   expect(leaksOf(kpi)).toEqual([]);
 });

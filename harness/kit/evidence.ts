@@ -1,9 +1,9 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
-import type { Access } from "../run/access.ts";
 import { collectEvidence } from "../run/evidence.ts";
 import { fileName, suiteDir } from "./results.ts";
+import type { Session } from "./session.ts";
 
 /** Where it is being written, and when all of it is there. */
 export interface Collection {
@@ -37,10 +37,11 @@ export class Evidence {
 /** Where the suite keeps what a cluster, or the fork of a scenario, had to say. */
 const dirOf = (name: string): string => join(suiteDir(), "evidence", fileName(name));
 
-/** Begins to collect what a cluster that runs has to say, for two minutes at most; what is missing then, it says itself. */
-export function collect(access: Access, name: string): Collection {
+/** Begins to collect what a cluster has to say while it runs, for two minutes at most; what is missing then, it says itself. */
+export function collect(session: Session, name: string): Collection {
   const dir = dirOf(name);
-  return { dir, done: collectEvidence(access, dir, AbortSignal.timeout(minutes(2))).catch(() => {}) };
+  const collecting = () => collectEvidence(session.access, dir, AbortSignal.timeout(minutes(2)));
+  return { dir, done: session.whileItRuns(collecting).catch(() => {}) };
 }
 
 /** What has been collected under this name. */

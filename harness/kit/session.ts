@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { NodePlan, Plan } from "../core/plan.ts";
+import { labEnded } from "../lab/lab.ts";
 import type { Access } from "../run/access.ts";
 import { type BinarySeen, knownBinary, seeBinary } from "../run/binary.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
@@ -25,6 +27,18 @@ export class Session implements AsyncDisposable {
     readonly plan: Plan,
     private readonly strangers?: readonly LoginAttempt[],
   ) {}
+
+  /** Looks or does something for as long as the lab runs. When that has ended, that is the error, whatever failed first. */
+  async whileItRuns<T>(work: () => Promise<T>): Promise<T> {
+    const { lab } = this.access;
+    if (lab === undefined) return work();
+    using watch = lab.watch();
+    try {
+      return await orAborted(watch.ended, work());
+    } catch (error) {
+      throw this.access.gone ? labEnded(lab.name) : error;
+    }
+  }
 
   /** A node, to do something on it. */
   node(name: string): NodeHandle {

@@ -49,8 +49,8 @@ export class SharedCluster {
   /** After a claim on it has failed. */
   readonly evidence = new Evidence(async () => {
     if (this.#run === undefined) return undefined;
-    const { access } = await this.session();
-    return collect(access, access.plan.cluster);
+    const session = await this.session();
+    return session.access.gone ? undefined : collect(session, session.plan.cluster);
   });
 
   constructor(readonly spec: string) {}
@@ -131,7 +131,8 @@ export class SharedCluster {
     const before = await this.#fingerprint?.catch(() => undefined);
     if (before === undefined) return [undefined, undefined];
     // A cluster that cannot be asked any more has been changed, too: that is thrown.
-    const after = await takeFingerprint(await this.session());
+    const session = await this.session();
+    const after = await session.whileItRuns(() => takeFingerprint(session));
     this.#fingerprint = Promise.resolve(after);
     this.acted = false;
     return [before, after];
@@ -151,10 +152,10 @@ export class SharedCluster {
     const look: Look = { run, session, nodes, workload, others, spec: this.spec, recorded: recordedSeen(run) };
     if (after === "ready" || run.over) await this.#begin(look); // before anybody logs in: the nodes have their hands full then
     if (run.over) {
-      this.#fingerprint ??= takeFingerprint(session, nodes);
+      this.#fingerprint ??= session.whileItRuns(() => takeFingerprint(session, nodes));
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
-    const looking = () => orAborted(AbortSignal.timeout(lookLimit), observe(look));
+    const looking = () => session.whileItRuns(() => orAborted(AbortSignal.timeout(lookLimit), observe(look)));
     const seen = await noteWork(run.plan.cluster, `look at ${at}`, looking);
     record(at, seen, run.plan);
     return seen;

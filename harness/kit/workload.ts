@@ -54,15 +54,35 @@ export async function startWorkload(access: Access): Promise<Workload> {
   // Without client-node: a discovery and a second of loading less. A pod whose claim is not there yet is tried again much later.
   const home = { apiVersion: "v1", kind: "Namespace", metadata: { name: namespace } };
   const intent = declareObjects(access.cluster, [home]);
-  await create(kube, home);
-  await create(kube, volumeClaim(namespace));
-  await Promise.all(
-    [
-      refusedPod(namespace, server),
-      writerPod(namespace, server, text),
-      ...others.map((node) => webPod(namespace, node)),
-    ].map((object) => create(kube, object)),
-  );
+  // Gone in the background: the next workload has a name of its own. Not left to the namespace: what is in one goes five seconds after it
+  // was told to, when somebody may be waiting for the cluster again, and of a service all nodes hear each time one of its pods ends.
+  const remove = async () => {
+    const path = `/api/v1/namespaces/${namespace}`;
+    const going = ["", "/services/web", "/pods"].map((objects) =>
+      kube.request(`${path}${objects}`, { method: "DELETE" }),
+    );
+    try {
+      const [answer] = await Promise.all(going);
+      if (answer?.status === 200 || answer?.status === 404) intent.settle(); // otherwise the next command tries again
+    } catch (error) {
+      if (!access.gone) throw error;
+      intent.settle();
+    }
+  };
+  try {
+    await create(kube, home);
+    await create(kube, volumeClaim(namespace));
+    await Promise.all(
+      [
+        refusedPod(namespace, server),
+        writerPod(namespace, server, text),
+        ...others.map((node) => webPod(namespace, node)),
+      ].map((object) => create(kube, object)),
+    );
+  } catch (error) {
+    await remove().catch(() => {}); // the first error is the one that counts
+    throw error;
+  }
   const writing = writtenVolume(kube, namespace);
   const serving = writing
     .then(() => create(kube, webPod(namespace, server, "volume")))
@@ -81,14 +101,7 @@ export async function startWorkload(access: Access): Promise<Workload> {
       if (reader === undefined) throw new KpiError("claim", `no pod serves on ${server}`);
       return seeStorage(kube, namespace, { written: text, writer, reader });
     },
-    // Gone in the background: the next workload has a name of its own. Not left to the namespace: what is in one goes five seconds after it
-    // was told to, when somebody may be waiting for the cluster again, and of a service all nodes hear each time one of its pods ends.
-    async [Symbol.asyncDispose]() {
-      const path = `/api/v1/namespaces/${namespace}`;
-      const remove = (objects: string) => kube.request(`${path}${objects}`, { method: "DELETE" });
-      const [{ status }] = await Promise.all([remove(""), remove("/services/web"), remove("/pods")]);
-      if (status === 200) intent.settle(); // otherwise the next command tries again
-    },
+    [Symbol.asyncDispose]: remove,
   };
 }
 

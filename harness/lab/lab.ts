@@ -40,6 +40,8 @@ export interface RunningLab extends AsyncDisposable {
   readonly logs: readonly string[];
   /** Runs a program inside all of its namespaces; it dies with the lab, and with an abort or timeout. */
   enter(command: string, args: readonly string[], options?: RunOptions): Promise<CommandResult>;
+  /** Whether it still does, now. */
+  readonly runs: boolean;
   /** Looks each second, until disposed of, whether it still runs. */
   watch(): LabWatch;
   /** Kills everything in it and removes its directory. */
@@ -97,6 +99,9 @@ export function findLabs(stateDir: string): FoundLab[] {
   });
 }
 
+/** What is said of something that needed a lab which has ended meanwhile. */
+export const labEnded = (name: string): KpiError => new KpiError("host", `lab ${name} has ended`);
+
 class Lab implements RunningLab {
   readonly name: string;
   readonly pid: number;
@@ -133,12 +138,15 @@ class Lab implements RunningLab {
     return run("nsenter", [...namespaces, "--", ...confined, "--", command, ...args], options);
   }
 
+  get runs(): boolean {
+    return isSame(this.identity);
+  }
+
   watch(): LabWatch {
     const over = new AbortController();
     const ended = new AbortController();
     const look = async () => {
-      for await (const _ of ticks(seconds(1), over.signal))
-        if (!isSame(this.identity)) return ended.abort(new KpiError("host", `lab ${this.name} has ended`));
+      for await (const _ of ticks(seconds(1), over.signal)) if (!this.runs) return ended.abort(labEnded(this.name));
     };
     void look();
     return { ended: ended.signal, [Symbol.dispose]: () => over.abort() };

@@ -40,6 +40,11 @@ export class Access {
     this.secrets = clusterSecrets(cluster, plan);
   }
 
+  /** Whether its lab, if it is in one, has ended: then nothing is left of the cluster. */
+  get gone(): boolean {
+    return this.lab?.runs === false;
+  }
+
   get uri(): string {
     if (this.lab !== undefined) return this.lab.uri;
     return this.plan.host.kind === "libvirt" ? this.plan.host.uri : "";

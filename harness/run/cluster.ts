@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, readFileSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import { entries } from "../tools/directory.ts";
@@ -33,11 +33,9 @@ export class ClusterDir {
     this.labDir = join(stateDir, "labs", name);
   }
 
-  /** A path below it; its parent directory is made. */
+  /** A path below it. Nothing is made there: who asks may come after the cluster was removed. */
   path(...parts: string[]): string {
-    const path = join(this.dir, ...parts);
-    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    return path;
+    return join(this.dir, ...parts);
   }
 
   get lockPath(): string {

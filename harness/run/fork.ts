@@ -83,8 +83,8 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     takeKnown(dir, cluster, run);
     whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));
     whole.catch((error: unknown) => working.abort(error));
-    const overlays = cluster.path("overlays", "none");
-    const into = join(overlays, "..");
+    const into = cluster.path("overlays");
+    mkdirSync(into, { recursive: true, mode: 0o700 });
     const [lab] = await Promise.all([
       openLabFor(options, cluster, stop),
       makeOverlays(manifest.saved, manifest.id, into, "/var/lib/libvirt/images"),
@@ -149,6 +149,7 @@ export function unusable({ dir, manifest }: StoredCheckpoint, why: string): KpiE
 
 /** The cluster's keys, and what was seen of it. */
 function takeKnown(dir: string, cluster: ClusterDir, run: string): void {
+  mkdirSync(cluster.path("secrets"), { recursive: true, mode: 0o700 });
   for (const file of readdirSync(join(dir, "secrets")))
     copyFileSync(join(dir, "secrets", file), cluster.path("secrets", file));
   writeWhole(
