@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { errorJson, exitCode, KpiError, renderError } from "./errors.ts";
+import { errorFields, errorJson, exitCode, KpiError, renderError } from "./errors.ts";
 
 const error = new KpiError("deadline", "install: k3s on n1 did not become active", {
   details: ["waited 4m00s, 37 attempts; last saw: activating"],
@@ -30,6 +30,12 @@ test("json has the same fields", () => {
     hint: "see its journal",
     evidence: ["runs/x/n1/journal.log"],
   });
+});
+
+test("read back from json it says the same", () => {
+  const again = new KpiError(error.kind, error.what, errorFields(JSON.parse(JSON.stringify(errorJson(error)))));
+  expect(renderError(again)).toBe(renderError(error));
+  expect(errorFields({ hint: 1, details: "no list", evidence: undefined })).toEqual({});
 });
 
 test("exit codes: bad input 2, interrupt 130, else 1", () => {

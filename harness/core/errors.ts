@@ -114,3 +114,17 @@ export function errorJson(error: unknown): Record<string, unknown> {
     ...(error.evidence.length > 0 ? { evidence: error.evidence } : {}),
   };
 }
+
+/** What an error that was read back says besides its sentence: the inverse of {@link errorJson}. */
+export function errorFields(json: Readonly<Record<string, unknown>>): ErrorFields {
+  const text = (name: string) => (typeof json[name] === "string" ? { [name]: json[name] } : {});
+  const list = (name: string) => (Array.isArray(json[name]) ? { [name]: json[name].map(String) } : {});
+  return {
+    ...text("expected"),
+    ...text("got"),
+    ...text("command"),
+    ...text("hint"),
+    ...list("details"),
+    ...list("evidence"),
+  };
+}

@@ -11,7 +11,8 @@ afterAll(() => rmSync(state, { recursive: true, force: true }));
 
 /** Somebody else's run, which ended at a gate that held. */
 const evidence = ["/runs/x/evidence"];
-const error = { kind: "deadline", what: "install: k3s-cp-01: artefact: expected sha256 aa, got bb", evidence };
+const more = { details: ["served by the lab"], hint: "kpi supplies", evidence };
+const error = { kind: "deadline", what: "install: k3s-cp-01: artefact: expected sha256 aa, got bb", ...more };
 const run = "2026-11-25T00-00-00-kpi";
 mkdirSync(join(state, "runs", run), { recursive: true });
 writeFileSync(
@@ -37,14 +38,14 @@ test("claims on stages that passed before a failure are judged", async () => {
 });
 
 test.each(["install", "ready"] as const)(
-  "claims on %s are blocked, by the stage that failed and its cause",
+  "claims on %s are blocked, by the stage that failed, its cause, and all that was said of it",
   async (stage) => {
     const blocked = await joined.stage(stage).catch((thrown: unknown) => thrown);
     expect(blocked).toMatchObject({
       kind: "blocked",
       by: "install",
       what: "blocked by install: k3s-cp-01: artefact: expected sha256 aa, got bb",
-      evidence,
+      ...more,
     });
   },
 );

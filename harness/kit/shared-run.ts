@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { judgeStages } from "../core/calibration.ts";
 import { notYet, until } from "../core/deadline.ts";
 import { minutes, seconds } from "../core/duration.ts";
-import { type ErrorKind, KpiError } from "../core/errors.ts";
+import { errorFields, type ErrorFields, type ErrorKind, KpiError } from "../core/errors.ts";
 import type { RunEvent, StageName } from "../core/event.ts";
 import { type KpiPaths, kpiPaths, projectRoot } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
@@ -23,9 +23,9 @@ export class Blocked extends KpiError {
   constructor(
     readonly by: StageName,
     cause: string,
-    evidence: readonly string[] = [],
+    fields: ErrorFields = {},
   ) {
-    super("blocked", `blocked by ${by}: ${cause}`, { evidence });
+    super("blocked", `blocked by ${by}: ${cause}`, fields);
   }
 }
 
@@ -101,8 +101,7 @@ function blockedBy(record: RunRecord, name: StageName): Blocked | undefined {
   const failed = record.stages.find(({ state }) => state === "failed");
   if (stage?.state === "passed") return undefined;
   const what = String(record.error?.["what"] ?? stage?.why ?? "it has not run");
-  const evidence = Array.isArray(record.error?.["evidence"]) ? (record.error["evidence"] as string[]) : [];
-  return new Blocked(failed?.stage ?? name, what.replace(`${failed?.stage}: `, ""), evidence);
+  return new Blocked(failed?.stage ?? name, what.replace(`${failed?.stage}: `, ""), errorFields(record.error ?? {}));
 }
 
 /** Stages before the one that failed have passed, but what they made went with it. */
@@ -229,6 +228,12 @@ class StartedRun implements SharedRun {
     if (event.type === "stage-ended" || event.type === "run-ended") this.#wake();
   }
 
+  /** Where the run left no error in its record. */
+  #wordless(name: StageName): Blocked {
+    const [what = "", ...details] = this.#stderr.split("\n").filter((line) => line.trim() !== "");
+    return new Blocked(name, what || "kpi up ended without a word", { details: details.slice(0, 12) });
+  }
+
   #wake(): void {
     for (const [name, waiter] of this.#waiters) {
       const state = this.#record.stages.find(({ stage }) => stage === name)?.state;
@@ -243,7 +248,7 @@ class StartedRun implements SharedRun {
         const unchanged = this.#ended && this.#record.outcome === "passed";
         if (unchanged) waiter.resolve();
         else if (failed !== undefined && this.#record.error !== undefined) waiter.reject(failed);
-        else waiter.reject(new Blocked(name, this.#stderr.split("\n")[0] || "kpi up ended without a word"));
+        else waiter.reject(this.#wordless(name));
       }
     }
   }
