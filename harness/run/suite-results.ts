@@ -29,8 +29,8 @@ export interface SuiteRan {
 
 /**
  * Writes `junit.xml`, `results.json` and, if wanted, `trace.json` beside the suite's claims, says where they and the evidence of failed
- * claims are, and writes GitHub's annotations to standard output when its runner is there to read them. Runs are those that the suite's processes left in its directory, and those of `state` that
- * began since.
+ * claims are, and writes GitHub's annotations to standard output when its runner is there to read them. Runs are those that the suite's
+ * processes left in its directory, and those of `state` that began since.
  */
 export async function writeSuiteResults({ record, tests, began, paths, say, trace }: SuiteRan): Promise<void> {
   const claims = joinResults(record.claims.read(), tests);
