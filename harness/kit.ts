@@ -24,7 +24,7 @@ export { kpiPaths, projectRoot } from "./core/paths.ts";
 export { type SpecCluster, useCluster } from "./kit/use-cluster.ts";
 export type { ForkedCluster } from "./kit/scenario.ts";
 export { openLab } from "./lab/lab.ts";
-export { coldRun, readRecord } from "./run/run-files.ts";
+export { coldRun, readEvents, readRecord } from "./run/run-files.ts";
 export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
 export { run } from "./tools/exec.ts";
 export { expect } from "bun:test";

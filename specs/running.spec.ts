@@ -11,6 +11,7 @@ import {
   nodeFaults,
   openAccess,
   projectRoot,
+  readEvents,
   run,
   seconds,
   testKpi,
@@ -59,11 +60,7 @@ test("two suites at once: one makes the cluster, the other waits for it, and bot
 });
 
 test("from the checkpoint it goes on, and an up leaves it as it is", async () => {
-  const run = join(access.cluster.runsDir, access.cluster.read()?.run ?? "", "events.ndjson");
-  const events: any[] = readFileSync(run, "utf8")
-    .trim()
-    .split("\n")
-    .map((line) => JSON.parse(line));
+  const events = readEvents(join(access.cluster.runsDir, access.cluster.read()?.run ?? ""));
   expect(events.find((event) => event.type === "stage-ended" && event.stage === "warm")).toMatchObject({
     outcome: "passed",
   });

@@ -24,14 +24,10 @@ export function callSite(): CallSite {
 
 /** Where in the spec's file an error arose; the claim's own place when its stack does not say. */
 export function placeOf(error: unknown, site: CallSite): CallSite {
-  const stack = error instanceof Error ? (error.stack ?? "") : "";
-  for (const line of stack.split("\n")) {
-    const at = line.indexOf(`${site.path}:`);
-    if (at < 0) continue;
-    const [row, column] = line.slice(at + site.path.length + 1).split(":");
-    return { ...site, line: Number(row), column: Number.parseInt(column ?? "1", 10) };
-  }
-  return site;
+  const own = error instanceof Error ? framesOf(error).find(isIn(site.path)) : undefined;
+  if (own === undefined) return site;
+  const [row, column] = own.slice(own.indexOf(`${site.path}:`) + site.path.length + 1).split(":");
+  return { ...site, line: Number(row), column: Number.parseInt(column ?? "1", 10) };
 }
 
 /**
@@ -40,16 +36,20 @@ export function placeOf(error: unknown, site: CallSite): CallSite {
  */
 export function pointTo<E extends Error>(error: E, site: CallSite): E {
   const frames = framesOf(error);
-  const own = frames.findIndex((frame) => frame.includes(`${site.path}:`));
+  const own = frames.findIndex(isIn(site.path));
   const below = own >= 0 ? frames.slice(own) : [`    at <claim> (${site.path}:${site.line}:${site.column})`];
   error.stack = [`${error.name}: ${error.message}`, ...below].join("\n");
   return error;
 }
 
 /** Whether the error arose in this file of the kit itself or in what it called that has no file, such as a matcher. */
-export const arisesIn = (error: Error, file: string): boolean =>
-  framesOf(error)
-    .find((frame) => frame.includes("/"))
-    ?.includes(`${file}:`) === true;
+export function arisesIn(error: Error, file: string): boolean {
+  const first = framesOf(error).find((frame) => frame.includes("/"));
+  return first !== undefined && isIn(file)(first);
+}
 
+const isIn =
+  (file: string) =>
+  (frame: string): boolean =>
+    frame.includes(`${file}:`);
 const framesOf = (error: Error): string[] => (error.stack ?? "").split("\n").filter((line) => /^\s+at /.test(line));

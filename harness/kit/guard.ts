@@ -12,11 +12,16 @@ const aspects = ["boot", "units", "accounts and configuration", "addresses"];
 /** The names of what looks make for themselves, which is removed in the background. */
 export const ownNamespace = /^kpi-spec-/;
 
-/** Takes it: a command a node over the open connections, unless somebody looks at the nodes anyway, and three requests. */
-export async function takeFingerprint(
-  session: Session,
-  looks: Pick<NodeLooks, "fingerprint"> = session,
-): Promise<Fingerprint> {
+/**
+ * Takes it: a command a node over the open connections, unless somebody looks at the nodes anyway, and three requests. Nobody waits for a
+ * lab that has ended.
+ */
+export const takeFingerprint = (session: Session, looks: Asked = session): Promise<Fingerprint> =>
+  session.whileItRuns(() => ask(session, looks));
+
+type Asked = Pick<NodeLooks, "fingerprint">;
+
+async function ask(session: Session, looks: Asked): Promise<Fingerprint> {
   const kube = session.access.kube();
   const names = async (path: string, ours: (object: Named) => boolean = () => true) => {
     const { status, text } = await kube.request(path);

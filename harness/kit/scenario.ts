@@ -180,12 +180,11 @@ async function attempt<T>(
   await using session = new Session(running.access, running.plan);
   const note = <R>(what: string, work: () => Promise<R>) => noteWork(running.access.cluster.name, what, work);
   const was = known ?? (isAwaited(shared) ? await note("how it is", () => lastingOf(session)) : undefined);
-  const found = await note(name, () => session.whileItRuns(() => scenario(enter(running, session, shared.spec)))).catch(
-    async (error: unknown) => {
-      await note("evidence", () => collect(session, name).done); // the fork goes
-      throw error;
-    },
-  );
+  const acting = () => session.whileItRuns(() => scenario(enter(running, session, shared.spec)));
+  const found = await note(name, acting).catch(async (error: unknown) => {
+    await note("evidence", () => collect(session, name).done); // the fork goes
+    throw error;
+  });
   const goesOn =
     was !== undefined && isAwaited(shared) && (await note("is it as it was", () => isHealed(session, was)));
   return { found, was: goesOn ? was : undefined };

@@ -78,9 +78,10 @@ export class SharedCluster {
 
   /** A node, to do something on it. The cluster need not run before something is done: most claims only judge what was seen. */
   async node(name: string): Promise<NodeHandle> {
-    const planned = (await this.plan()).nodes.find((node) => node.name === name);
+    const { nodes, cluster } = await this.plan();
+    const planned = nodes.find((node) => node.name === name);
     if (planned === undefined) throw new Error(`no node ${name}`);
-    return nodeHandle(planned, (await this.plan()).cluster, async () => {
+    return nodeHandle(planned, cluster, async () => {
       this.acted = true;
       return (await this.session()).connect(planned);
     });
@@ -131,8 +132,7 @@ export class SharedCluster {
     const before = await this.#fingerprint?.catch(() => undefined);
     if (before === undefined) return [undefined, undefined];
     // A cluster that cannot be asked any more has been changed, too: that is thrown.
-    const session = await this.session();
-    const after = await session.whileItRuns(() => takeFingerprint(session));
+    const after = await takeFingerprint(await this.session());
     this.#fingerprint = Promise.resolve(after);
     this.acted = false;
     return [before, after];
@@ -152,7 +152,7 @@ export class SharedCluster {
     const look: Look = { run, session, nodes, workload, others, spec: this.spec, recorded: recordedSeen(run) };
     if (after === "ready" || run.over) await this.#begin(look); // before anybody logs in: the nodes have their hands full then
     if (run.over) {
-      this.#fingerprint ??= session.whileItRuns(() => takeFingerprint(session, nodes));
+      this.#fingerprint ??= takeFingerprint(session, nodes);
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
     const looking = () => session.whileItRuns(() => orAborted(AbortSignal.timeout(lookLimit), observe(look)));

@@ -17,13 +17,16 @@ export interface Choice {
 
 const specsDir = join(projectRoot, "specs");
 
+/** What somebody calls a file: its path, or its name in `specs/` without the ending, where no such path is there. Absolute. */
+export function pathOf(given: string, ending: string): string {
+  const named = join(specsDir, `${given}${ending}`);
+  return !existsSync(given) && existsSync(named) ? named : resolve(given);
+}
+
 /** The spec asked for (a path, or a name of one in `specs/`); without one, `kpi.yaml` where this machine can run it and `lab.yaml` otherwise. */
 export async function chooseSpec(given: string | undefined, host: Host, paths: KpiPaths): Promise<Choice> {
   if (given !== undefined) {
-    const path =
-      !existsSync(given) && existsSync(join(specsDir, `${given}.yaml`))
-        ? join(specsDir, `${given}.yaml`)
-        : resolve(given);
+    const path = pathOf(given, ".yaml");
     const plan = planCluster(await loadSpec(path), host);
     return { plan, spec: path, why: `${basename(path)}: cluster ${plan.cluster}, as asked for` };
   }

@@ -1,9 +1,10 @@
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
+import { pathOf } from "./choice.ts";
 import { clusterNames } from "./cluster.ts";
 import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
 import { reap } from "./reap.ts";
@@ -109,8 +110,7 @@ function scripts(): string[] {
  */
 export function chooseFiles(given: readonly string[]): readonly string[] {
   return given.map((name) => {
-    const spec = join(projectRoot, "specs", `${name}.spec.ts`);
-    const path = !existsSync(name) && existsSync(spec) ? spec : resolve(name);
+    const path = pathOf(name, ".spec.ts");
     const found = statSync(path, { throwIfNoEntry: false });
     if (found?.isDirectory() === true || (found !== undefined && /[._](test|spec)\.[cm]?[jt]sx?$/.test(path)))
       return path;
