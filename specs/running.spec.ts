@@ -6,15 +6,18 @@ import {
   type Access,
   ClusterDir,
   type Fault,
+  forThisProcess,
   knownBinary,
   minutes,
   nodeFaults,
   openAccess,
+  passing,
   projectRoot,
   readEvents,
   run,
   seconds,
   testKpi,
+  use,
 } from "../harness/kit.ts";
 import { askingTwice, holdingObjects } from "./inner-suites.ts";
 import { killed } from "./killed.ts";
@@ -35,8 +38,14 @@ const file = join(dir, "inner.spec.ts");
 const told = join(dir, "killed");
 
 /** bun test as a user calls it, on this file's cluster: a suite of its own, also inside of one. */
-const bunTest = (args: readonly string[], accept: readonly number[], onLine: (line: string) => void = () => {}) => {
-  const env = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "", NO_COLOR: "1" };
+const bunTest = (
+  args: readonly string[],
+  accept: readonly number[],
+  onLine: (line: string) => void = () => {},
+  also: Readonly<Record<string, string>> = {},
+) => {
+  const of = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "", NO_COLOR: "1" };
+  const env = { ...of, ...also };
   const bun = join(projectRoot, "node_modules", ".bin", "bun");
   return run(bun, ["test", ...args], { cwd: projectRoot, env, accept, timeout: minutes(3), onLine });
 };
@@ -47,10 +56,13 @@ let since: number;
 beforeAll(async () => {
   await labCheckpoint(kpi);
   since = Date.now();
-  // Both find no cluster, and begin to make one.
-  const suite = () => bunTest(["./specs/network.spec.ts", "-t", "static address"], [0, 1]);
+  // Both find no cluster, and begin to make one, as parts of kpi test do.
+  const suite = () =>
+    bunTest(["./specs/network.spec.ts", "-t", "static address"], [0, 1], () => {}, { KPI_PASSING: "1" });
   suites = await Promise.all([suite(), suite()]);
-  ({ access } = await openAccess(new ClusterDir(kpi.state, "kpi")));
+  const cluster = new ClusterDir(kpi.state, "kpi");
+  use(cluster);
+  ({ access } = await openAccess(cluster));
 }, minutes(30));
 
 test("two suites at once: one makes the cluster, the other waits for it, and both judge it", () => {
@@ -59,7 +71,16 @@ test("two suites at once: one makes the cluster, the other waits for it, and bot
   expect(made.length, "suites that made it").toBe(1);
 });
 
-test("from the checkpoint it goes on, and an up leaves it as it is", async () => {
+test("a cluster that a suite made for itself is removed when nobody uses it any more; one for which a person asks stays", async () => {
+  expect(passing(kpi.state).map(({ cluster }) => cluster.name)).toEqual(["kpi"]);
+  expect((await kpi.succeed(["reap"])).stdout, "while this test uses it").not.toContain("cluster kpi");
+  await kpi.succeed(["up", "lab"], { env: forThisProcess() });
+  expect(passing(kpi.state), "asked for by a suite").toHaveLength(1);
+  expect((await kpi.succeed(["up", "lab"])).stdout).toContain("is running and unchanged");
+  expect(passing(kpi.state), "asked for by a person").toEqual([]);
+});
+
+test("from the checkpoint it goes on", async () => {
   const events = readEvents(join(access.cluster.runsDir, access.cluster.read()?.run ?? ""));
   expect(events.find((event) => event.type === "stage-ended" && event.stage === "warm")).toMatchObject({
     outcome: "passed",
@@ -68,7 +89,6 @@ test("from the checkpoint it goes on, and an up leaves it as it is", async () =>
   await expectReady(kpi, "kpi", since);
   // The checkpoint tells what the k3s on each node is, so nobody who asks has to wait until the node has hashed it.
   for (const { name } of access.plan.nodes) expect(knownBinary(access.cluster, name)?.sha256).toMatch(/^[0-9a-f]{64}$/);
-  expect((await kpi.succeed(["up", "lab"])).stdout).toContain("is running and unchanged");
 });
 
 test.each([

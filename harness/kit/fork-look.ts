@@ -43,7 +43,7 @@ function runOf({ access, plan }: RunningCluster): SharedRun {
     cluster,
     dir: join(cluster.runsDir, cluster.read()?.run ?? ""),
     over: true,
-    made: false,
+    isOurs: () => Promise.resolve(false),
     record: () => emptyRecord,
     stage: () => Promise.resolve(),
     access: () => Promise.resolve(access),

@@ -2,6 +2,7 @@ import { join } from "node:path";
 import { type Duration, seconds } from "../core/duration.ts";
 import { projectRoot } from "../core/paths.ts";
 import type { Access } from "../run/access.ts";
+import { forThisProcess } from "../run/users.ts";
 import { run } from "../tools/exec.ts";
 import type { Domain } from "../tools/libvirt.ts";
 import { Terraform } from "../tools/terraform.ts";
@@ -25,7 +26,7 @@ export async function seeIdempotence(
   const [plan, domains] = await Promise.all([terraform.planAgain(), access.libvirt.domains()]);
   await others();
   const up = await run(join(projectRoot, "kpi"), ["up", spec], {
-    env: { NO_COLOR: "1", KPI_STATE: access.cluster.stateDir },
+    env: { NO_COLOR: "1", KPI_STATE: access.cluster.stateDir, ...forThisProcess() },
     timeout: seconds(100), // before it would replace a cluster that does not answer
     accept: [0, 1, 2],
   });

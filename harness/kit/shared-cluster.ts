@@ -162,7 +162,7 @@ export class SharedCluster {
   }
 
   /**
-   * Removes the cluster if this process made it; `ahead` is done before. What was seen of it stays, and a claim that needs more gets
+   * Removes the cluster if it is this process's own; `ahead` is done before. What was seen of it stays, and a claim that needs more gets
    * it back, from its checkpoint where one fits. A run that failed stays as it is: it is not tried again.
    */
   giveWay(ahead: () => Promise<void>): Promise<void> {
@@ -172,11 +172,11 @@ export class SharedCluster {
 
   async #removeOwn(ahead: () => Promise<void>): Promise<void> {
     const run = await this.#run?.catch(() => undefined);
-    if (run?.made !== true) return;
-    await Promise.allSettled([run.stage("ready"), ...this.#seen.values()]);
-    if (run.record().outcome !== "passed") return;
+    if (run === undefined || !(await run.isOurs())) return;
+    await Promise.allSettled(this.#seen.values());
     await this.tidy().catch(() => {}); // told at the end; what is left goes with the cluster
     await ahead();
+    if (!(await run.isOurs())) return;
     await (await this.#session?.catch(() => undefined))?.[Symbol.asyncDispose]();
     await runProgram(join(projectRoot, "kpi"), ["down", run.cluster.name]);
     this.#run = this.#session = this.#workload = this.#fingerprint = this.#begun = undefined;

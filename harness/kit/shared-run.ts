@@ -11,7 +11,8 @@ import { type Access, accessIfThere, openAccess } from "../run/access.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
-import { coldVariable } from "../run/suite-record.ts";
+import { coldVariable, passingVariable } from "../run/suite-record.ts";
+import { forThisProcess, isOurs, otherUsers, use } from "../run/users.ts";
 import { openView } from "../run/view.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
@@ -35,8 +36,8 @@ export interface SharedRun {
   readonly cluster: ClusterDir;
   /** Whether nothing is being done to the cluster any more: from here on it stays as it is. */
   readonly over: boolean;
-  /** Whether it is this process's own. */
-  readonly made: boolean;
+  /** Whether this process has made it, so that it may remove it, once it is over: nobody else uses it, and no person has asked for it since. */
+  isOurs(): Promise<boolean>;
   /** The run's record as it is now. */
   record(): RunRecord;
   /** Where its record lies. */
@@ -56,6 +57,8 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   const before = latestRun(paths.state) ?? "";
   for (;;) {
     await othersDone(cluster);
+    use(cluster);
+    if (liveOwner(cluster.lockPath) !== undefined) continue; // somebody may be about to remove it, who looked before we used it
     const state = cluster.read();
     if (state?.phase === "ready" && state.plan.digest === plan.digest) {
       const access = await accessIfThere(cluster);
@@ -111,7 +114,6 @@ const goneWith = (record: RunRecord): Blocked | undefined =>
 /** A run that is over. */
 export class JoinedRun implements SharedRun {
   readonly over = true;
-  readonly made = false;
   readonly dir: string;
   readonly #record: RunRecord;
 
@@ -122,6 +124,10 @@ export class JoinedRun implements SharedRun {
   ) {
     this.dir = join(cluster.runsDir, run);
     this.#record = readRecord(this.dir);
+  }
+
+  async isOurs(): Promise<boolean> {
+    return false;
   }
 
   record(): RunRecord {
@@ -146,7 +152,6 @@ export class JoinedRun implements SharedRun {
 
 /** A run in progress, by a `kpi up` of ours. */
 class StartedRun implements SharedRun {
-  readonly made = true;
   readonly #waiters = new Map<StageName, PromiseWithResolvers<void>>();
   /** As `kpi up` shows it in a log. */
   readonly #view = openView({ write: (text) => tell(`${this.plan.cluster}: ${text.trim()}`) }, false);
@@ -166,6 +171,7 @@ class StartedRun implements SharedRun {
     const run = new StartedRun(plan, cluster);
     const up = start(join(projectRoot, "kpi"), ["up", ...(warm ? ["--warm"] : []), spec, "--json"], {
       accept: [0, 1, 130],
+      env: goesWithSuite() ? forThisProcess() : {},
       tied: true,
       timeout: minutes(90),
       grace: minutes(1), // it unmakes what it has made
@@ -188,6 +194,12 @@ class StartedRun implements SharedRun {
 
   get over(): boolean {
     return this.#ended;
+  }
+
+  async isOurs(): Promise<boolean> {
+    await this.stage("ready").catch(() => {}); // a run that failed has left no cluster
+    const state = this.cluster.read();
+    return state !== undefined && (!goesWithSuite() || isOurs(state)) && otherUsers(this.cluster).length === 0;
   }
 
   get dir(): string {
@@ -213,6 +225,7 @@ class StartedRun implements SharedRun {
       const opened = await openAccess(this.cluster).catch((error: unknown) => {
         throw (this.#ended && goneWith(this.#record)) || notYet(String(error));
       });
+      use(this.cluster);
       return opened.access;
     });
   }
@@ -253,6 +266,9 @@ class StartedRun implements SharedRun {
     }
   }
 }
+
+/** Otherwise a cluster stays, for the next bun test. */
+const goesWithSuite = () => process.env[passingVariable] === "1";
 
 /** A line of `kpi up --json`: an event, or the error that it ends with. */
 function parseLine(

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import { entries } from "../tools/directory.ts";
+import type { Process } from "../tools/owner.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 
 /** What is remembered of a cluster between commands. */
@@ -18,6 +19,8 @@ export interface ClusterState {
   readonly since: string;
   /** The checkpoint that it went on from, for a fork. */
   readonly origin?: { readonly checkpoint: string; readonly cluster: string };
+  /** For whom it was made: it goes when that process has ended and nobody uses it. Absent where it stays until `kpi down`. */
+  readonly goesWith?: Process;
 }
 
 /** A cluster's own directory and what lies in it. Directories 0700, files 0600. */

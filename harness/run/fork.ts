@@ -6,7 +6,7 @@ import type { KpiPaths } from "../core/paths.ts";
 import { damage } from "../lab/checkpoint.ts";
 import { makeOverlays, placeDisks, restorePaused } from "../lab/checkpoint-restore.ts";
 import { startLab } from "../lab/lab.ts";
-import { processStart } from "../tools/owner.ts";
+import { type Process, processStart } from "../tools/owner.ts";
 import { Terraform } from "../tools/terraform.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { Access } from "./access.ts";
@@ -34,6 +34,8 @@ export interface ForkOptions {
   readonly cluster: ClusterDir;
   /** The run that it belongs to; one of its own unless said otherwise. */
   readonly run?: string;
+  /** For whom it is made, if it goes with that process though it is finished. */
+  readonly goesWith?: Process | undefined;
   /** Why the checkpoint may not be used after all, as soon as it is known; looked at before anything in it runs. */
   readonly unfit?: Promise<string | undefined>;
   readonly signal: AbortSignal;
@@ -78,7 +80,10 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
   try {
     readCheckpoint(dir); // it was there when it was chosen; from here on it stays
     const origin = { checkpoint: manifest.id, cluster: manifest.cluster };
-    const state = { plan, spec: manifest.spec, run, image: manifest.image, since: new Date().toISOString(), origin };
+    const state = {
+      ...{ plan, spec: manifest.spec, run, image: manifest.image, since: new Date().toISOString(), origin },
+      ...(options.goesWith === undefined ? {} : { goesWith: options.goesWith }),
+    };
     cluster.write({ ...state, phase: "making" });
     takeKnown(dir, cluster, run);
     whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));

@@ -13,10 +13,11 @@ import { unmakeCluster } from "./down.ts";
 import { undoFault } from "./fault-table.ts";
 import { forget, type JournalEntry, orphans, ownEntries } from "./journal.ts";
 import { describeObjects, removeObjects } from "./objects.ts";
+import { passing, removePassing } from "./users.ts";
 
 /**
- * Removes what killed runs left: clusters that were being made, labs without a cluster, staging and temporary
- * directories. Never touches what a living process is making or what is finished. Returns what it removed, a line each.
+ * Removes what killed runs left: clusters that were being made, or made for a process that has ended, labs without a cluster, staging
+ * and temporary directories. Never touches what a living process is making or what is finished. Returns what it removed, a line each.
  */
 export async function reap(
   paths: { cache: string; state: string },
@@ -34,6 +35,8 @@ export async function reap(
     // What stays is tried again by the next command; this one may be the `down` that ends it for good.
     if (outcome !== "stays") forget(paths.state, entry);
   }
+  for (const each of passing(paths.state))
+    if (await removePassing(each)) note(`cluster ${each.cluster.name}, made for process ${each.maker.pid}`);
   for (const lab of findLabs(paths.state)) {
     const cluster = new ClusterDir(paths.state, lab.name);
     if (cluster.exists()) continue; // the file is written before the lab is made

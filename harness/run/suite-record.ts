@@ -21,6 +21,8 @@ export interface SuiteRecord extends Disposable {
 export const suiteVariable = "KPI_SUITE";
 /** Set where shared clusters must be made from nothing, even where a checkpoint fits. */
 export const coldVariable = "KPI_COLD";
+/** Set where shared clusters that a suite makes go with it; bun test by hand leaves them for the next. */
+export const passingVariable = "KPI_PASSING";
 /** Whether the long specs are run (1) or skipped (0); where it is not set, those are that the arguments of bun test name. */
 export const longVariable = "KPI_LONG";
 

@@ -5,11 +5,18 @@ import { KpiError } from "../core/errors.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { pathOf } from "./choice.ts";
-import { clusterNames } from "./cluster.ts";
 import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
 import { reap } from "./reap.ts";
-import { coldVariable, longVariable, openSuiteRecord, suiteDir, suiteVariable } from "./suite-record.ts";
+import {
+  coldVariable,
+  longVariable,
+  openSuiteRecord,
+  passingVariable,
+  suiteDir,
+  suiteVariable,
+} from "./suite-record.ts";
 import { writeSuiteResults } from "./suite-results.ts";
+import { passing } from "./users.ts";
 
 /** How many tests a part of the suite ran, by outcome. */
 export interface Tally {
@@ -24,7 +31,7 @@ interface Part {
   readonly command: readonly string[];
   /** A program that is one check: its exit code is the verdict. Otherwise it is a bun test run and its closing lines are read. */
   readonly single?: boolean;
-  /** Uses clusters that outlive it; those that it made are removed afterwards, so that what follows has the machine for itself. */
+  /** Uses clusters that would outlive it; those that it made go with it, so that what follows has the machine for itself. */
   readonly shared?: boolean;
 }
 
@@ -130,7 +137,6 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
   let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
   using record = openSuiteRecord(suiteDir(options.paths.state));
   const began = new Date();
-  const there = clusterNames(options.paths.state);
   const tests: BunTest[] = [];
   for (const part of parts(options)) {
     options.say(`── ${part.name}`);
@@ -143,6 +149,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         [suiteVariable]: record.dir,
         GITHUB_ACTIONS: "", // bun would write annotations of its own, and headings that nobody else reads
         ...(options.cold ? { [coldVariable]: "1" } : {}),
+        ...(part.shared === true ? { [passingVariable]: "1" } : {}),
         ...(options.all || options.files.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
       },
       tied: true,
@@ -155,7 +162,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
         options.say(line);
       },
     });
-    const { code, elapsed } = await ran.finally(() => tidy(part, there, options)); // whatever comes of it, an interrupt too
+    const { code, elapsed } = await ran.finally(() => tidy(options)); // whatever comes of it, an interrupt too
     const tally = part.single === true ? single(code) : readTally(lines, code);
     sum = add(sum, tally);
     tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
@@ -165,13 +172,12 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
   return sum;
 }
 
-/** What a part that was stopped has left goes, its forks for instance, and after a part with shared clusters those that were not there before. */
-async function tidy({ shared }: Part, there: readonly string[], { paths, say }: SuiteOptions): Promise<void> {
+/** What a part has left goes: the shared clusters that it made, and, of one that was stopped, its forks for instance. */
+async function tidy({ paths, say }: SuiteOptions): Promise<void> {
   await reap(paths, (line) => say(`── removed ${line}`));
-  if (shared !== true) return;
-  for (const name of clusterNames(paths.state).filter((each) => !there.includes(each))) {
-    say(`── removing cluster ${name}`);
-    await run(join(projectRoot, "kpi"), ["down", name], { onLine: say });
+  for (const { cluster, users } of passing(paths.state)) {
+    const who = users.map(({ pid }) => pid).join(", ") || "another kpi";
+    say(`── cluster ${cluster.name} stays until process ${who} ends, which uses it`);
   }
 }
 

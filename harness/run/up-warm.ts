@@ -13,6 +13,7 @@ import { unmakeCluster } from "./down.ts";
 import { forkCheckpoint, type Mark } from "./fork.ts";
 import type { RunLog } from "./log.ts";
 import { fittingCheckpoint } from "./running.ts";
+import { worksFor } from "./users.ts";
 
 interface StageOptions {
   readonly paths: KpiPaths;
@@ -68,7 +69,7 @@ export async function warmStage(
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
     const onMark = ({ what }: Mark) => log.emit({ type: "note", stage, text: what });
-    const of = { checkpoint: found.stored, paths, cluster, run: log.run, signal, onMark };
+    const of = { checkpoint: found.stored, paths, cluster, run: log.run, goesWith: worksFor(), signal, onMark };
     const { access, intent } = await forkCheckpoint(of);
     intent.settle();
     end("passed");

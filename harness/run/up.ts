@@ -20,6 +20,7 @@ import { RunLog, type RunListener, runId } from "./log.ts";
 import { type Seen, upStages } from "./stages.ts";
 import { checkpointStage, warmStage } from "./up-warm.ts";
 import { keepForSuite } from "./suite-record.ts";
+import { worksFor } from "./users.ts";
 import { whyUnhealthy } from "./watch.ts";
 
 export interface UpOptions {
@@ -76,6 +77,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
     const why = await replaced(options, before, running, note);
     if (why === undefined && running !== undefined) {
       note(`cluster ${plan.cluster} is running and unchanged`);
+      if (worksFor() === undefined) stays(cluster, before);
       log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
       return { record: log.record, access: running, unchanged: true };
     }
@@ -90,11 +92,15 @@ export async function up(options: UpOptions): Promise<UpResult> {
     }
   }
   using intent = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
+  const goesWith = worksFor();
   const seen: Partial<Seen> = {};
   try {
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
-    const state = { plan, spec: options.spec, run: log.run, image: "", since: new Date().toISOString() };
+    const state = {
+      ...{ plan, spec: options.spec, run: log.run, image: "", since: new Date().toISOString() },
+      ...(goesWith === undefined ? {} : { goesWith }),
+    };
     cluster.write({ ...state, phase: "making" });
     await runStages(
       plan.stages,
@@ -122,6 +128,11 @@ export async function up(options: UpOptions): Promise<UpResult> {
     keepForSuite(log.dir);
     intent.settle();
   }
+}
+
+/** A cluster for which a person has asked goes with nobody any more. */
+function stays(cluster: ClusterDir, { goesWith, ...state }: ClusterState): void {
+  if (goesWith !== undefined) cluster.write(state);
 }
 
 /** Closes the record of a run that ends with an error. */

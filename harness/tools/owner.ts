@@ -1,10 +1,14 @@
 import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** A process that owns something on disk. The start time (clock ticks since boot) tells it from a later one with the same pid. */
-export interface Owner {
+/** A process. Its start time (clock ticks since boot) tells it from a later one with the same pid. */
+export interface Process {
   readonly pid: number;
   readonly start: number;
+}
+
+/** One that owns something on disk. */
+export interface Owner extends Process {
   readonly command: string;
 }
 
@@ -20,24 +24,24 @@ export function processStart(pid: number): number | undefined {
   }
 }
 
+export const thisProcess = (): Process => ({ pid: process.pid, start: processStart(process.pid) ?? 0 });
+
 /** This process, as an owner. */
-export function thisOwner(): Owner {
-  return { pid: process.pid, start: processStart(process.pid) ?? 0, command: process.argv.slice(2).join(" ") };
+export const thisOwner = (): Owner => ({ ...thisProcess(), command: process.argv.slice(2).join(" ") });
+
+/** Whether it still runs: same pid and same start. */
+export function isAlive(process: Process): boolean {
+  return processStart(process.pid) === process.start;
 }
 
-/** Whether the owner still runs: same pid and same start. */
-export function isAlive(owner: Pick<Owner, "pid" | "start">): boolean {
-  return processStart(owner.pid) === owner.start;
-}
+/** A process as a name, `<pid>-<start>`: see {@link ownerNamed}. */
+export const processName = ({ pid, start }: Process): string => `${pid}-${start}`;
 
 /** A new name that says whose it is, `<pid>-<start>-<8 hex digits>`: a dead process's is told from a living one's. */
-export function ownName(): string {
-  const { pid, start } = thisOwner();
-  return `${pid}-${start}-${crypto.randomUUID().slice(0, 8)}`;
-}
+export const ownName = (): string => `${processName(thisProcess())}-${crypto.randomUUID().slice(0, 8)}`;
 
 /** Whose such a name is, whatever stands behind pid and start; undefined when it does not begin with them. */
-export function ownerNamed(name: string): Pick<Owner, "pid" | "start"> | undefined {
+export function ownerNamed(name: string): Process | undefined {
   const [, pid, start] = /^(\d+)-(\d+)(?:-|$)/.exec(name) ?? [];
   return pid === undefined ? undefined : { pid: Number(pid), start: Number(start) };
 }

@@ -1,0 +1,87 @@
+import { afterEach, beforeEach, expect, test } from "bun:test";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { projectRoot } from "../core/paths.ts";
+import { type RunningCommand, start } from "../tools/exec.ts";
+import { type Process, processStart, thisProcess, tryLock } from "../tools/owner.ts";
+import { ClusterDir, type ClusterState } from "./cluster.ts";
+import { reap } from "./reap.ts";
+import { forThisProcess, otherUsers, passing, use, worksFor } from "./users.ts";
+
+let paths: { state: string; cache: string };
+beforeEach(() => {
+  const dir = mkdtempSync(join(tmpdir(), "users-"));
+  paths = { state: join(dir, "state"), cache: join(dir, "cache") };
+});
+afterEach(() => rmSync(join(paths.state, ".."), { recursive: true, force: true }));
+
+const dead: Process = { pid: process.pid, start: 1 };
+
+/** A cluster that is Ready, without a lab. */
+function made(name: string, goesWith?: Process): ClusterDir {
+  const cluster = new ClusterDir(paths.state, name);
+  const state = { plan: { host: { kind: "lab" } }, phase: "ready", ...(goesWith === undefined ? {} : { goesWith }) };
+  cluster.write(state as ClusterState);
+  return cluster;
+}
+
+/** Another process that uses a cluster until it is killed. */
+async function user({ stateDir, name }: ClusterDir): Promise<RunningCommand> {
+  const said = Promise.withResolvers<string>();
+  const program = `
+    const { use } = await import("${projectRoot}/harness/run/users.ts");
+    const { ClusterDir } = await import("${projectRoot}/harness/run/cluster.ts");
+    use(new ClusterDir(${JSON.stringify(stateDir)}, ${JSON.stringify(name)}));
+    console.log("it does");
+    setInterval(() => {}, 1_000);`;
+  const command = start(process.execPath, ["-e", program], { onLine: said.resolve });
+  await Promise.race([said.promise, command.done]);
+  return command;
+}
+
+test("a cluster goes when the process for which it was made has ended; others stay", async () => {
+  const [passed, living, own] = [made("passed", dead), made("living", thisProcess()), made("own")];
+  expect(await reap(paths)).toEqual([`cluster passed, made for process ${dead.pid}`]);
+  expect([passed, living, own].map((cluster) => cluster.exists())).toEqual([false, true, true]);
+});
+
+test("it stays as long as somebody else uses it", async () => {
+  const cluster = made("passed", dead);
+  const other = await user(cluster);
+  expect(passing(paths.state)).toMatchObject([
+    { maker: dead, users: [{ pid: other.pid, start: processStart(other.pid) }] },
+  ]);
+  expect(await reap(paths)).toEqual([]);
+  process.kill(other.pid, "SIGKILL");
+  await other.done.catch(() => {}); // it ends by that signal
+  expect(await reap(paths)).toHaveLength(1);
+  expect(existsSync(cluster.dir)).toBe(false);
+});
+
+test("it stays as long as another kpi is at work on it", async () => {
+  const cluster = made("passed", dead);
+  using lock = tryLock(cluster.lockPath) as Disposable;
+  expect(lock).not.toHaveProperty("heldBy");
+  expect(await reap(paths)).toEqual([]);
+  expect(cluster.exists()).toBe(true);
+});
+
+test("this process does not count itself, forgets who has ended, and makes no cluster by using one", async () => {
+  const cluster = made("own");
+  use(cluster);
+  const other = await user(cluster);
+  expect(otherUsers(cluster)).toHaveLength(1);
+  process.kill(other.pid, "SIGKILL");
+  await other.done.catch(() => {}); // it ends by that signal
+  expect(otherUsers(cluster)).toEqual([]);
+  expect(readdirSync(cluster.path("users")), "who is written down").toHaveLength(1);
+  const gone = new ClusterDir(paths.state, "gone");
+  use(gone);
+  expect(existsSync(gone.dir)).toBe(false);
+});
+
+test("who has a cluster made for itself says so, and a person does not", () => {
+  expect(worksFor(forThisProcess())).toEqual(thisProcess());
+  expect(worksFor({})).toBeUndefined();
+});

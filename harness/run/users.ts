@@ -1,0 +1,86 @@
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { entries } from "../tools/directory.ts";
+import { isAlive, ownerNamed, type Process, processName, thisProcess, tryLock } from "../tools/owner.ts";
+import { ClusterDir, clusterNames, type ClusterState } from "./cluster.ts";
+import { unmakeCluster } from "./down.ts";
+
+/** Under this name `kpi up` is told for which process it makes a cluster, and that it is no person who asks. */
+const forVariable = "KPI_FOR";
+
+/** The environment of a `kpi up` that makes a cluster for this process, which goes when that has ended and nobody uses it. */
+export const forThisProcess = (): Readonly<Record<string, string>> => ({ [forVariable]: processName(thisProcess()) });
+
+/** For which process this kpi works; undefined where a person has called it. */
+export const worksFor = (env: Readonly<Record<string, string | undefined>> = process.env): Process | undefined =>
+  ownerNamed(env[forVariable] ?? "");
+
+/** Whether a cluster was made for this process, and is still its own. */
+export const isOurs = ({ goesWith }: ClusterState): boolean =>
+  goesWith !== undefined && processName(goesWith) === processName(thisProcess());
+
+const usersDir = (cluster: ClusterDir) => cluster.path("users");
+
+/** Says that this process uses a cluster, as long as both live: it is not taken away meanwhile, unless by `kpi down`. */
+export function use(cluster: ClusterDir): void {
+  if (!cluster.exists()) return;
+  try {
+    mkdirSync(usersDir(cluster), { recursive: true, mode: 0o700 });
+    writeFileSync(join(usersDir(cluster), processName(thisProcess())), "", { mode: 0o600 });
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error; // it goes at this moment
+  }
+}
+
+/** The other processes that use a cluster. */
+export function otherUsers(cluster: ClusterDir): readonly Process[] {
+  return entries(usersDir(cluster)).flatMap((name) => {
+    const user = ownerNamed(name);
+    if (user === undefined || user.pid === process.pid) return [];
+    if (isAlive(user)) return [user];
+    rmSync(join(usersDir(cluster), name), { force: true });
+    return [];
+  });
+}
+
+/** A cluster whose maker has ended. */
+export interface Passing {
+  readonly cluster: ClusterDir;
+  readonly maker: Process;
+  /** Who still uses it: it goes when they have ended. */
+  readonly users: readonly Process[];
+}
+
+/** The clusters that go, or will: they were made for processes that have ended, and no person has asked for them since. */
+export function passing(state: string): readonly Passing[] {
+  return clusterNames(state).flatMap((name) => {
+    const cluster = new ClusterDir(state, name);
+    const maker = madeFor(cluster);
+    return maker === undefined || isAlive(maker) ? [] : [{ cluster, maker, users: otherUsers(cluster) }];
+  });
+}
+
+/** Removes a cluster that was made for a process which has ended. False where it stays: somebody uses it, or is at work on it. */
+export async function removePassing({ cluster }: Passing): Promise<boolean> {
+  const lock = tryLock(cluster.lockPath);
+  if ("heldBy" in lock) return false;
+  try {
+    // Whoever begins to use it does so before looking whether somebody has it: from here on nobody new comes.
+    const maker = madeFor(cluster);
+    if (maker === undefined || isAlive(maker) || otherUsers(cluster).length > 0) return false;
+    await unmakeCluster(cluster, cluster.read()?.plan.host ?? { kind: "lab" });
+    return true;
+  } finally {
+    lock.release();
+  }
+}
+
+/** For whom a cluster that is Ready was made; one that is being made is unmade otherwise (journal.ts), and one that was kept stays. */
+function madeFor(cluster: ClusterDir): Process | undefined {
+  try {
+    const state = cluster.read();
+    return state?.phase === "ready" ? state.goesWith : undefined;
+  } catch {
+    return undefined; // it cannot be read: `kpi down` says so
+  }
+}
