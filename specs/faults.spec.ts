@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import {
   type Access,
   ClusterDir,
@@ -395,7 +395,7 @@ describe("kpi fault", () => {
   });
 });
 
-test("a scenario fails: what its fork had to say is kept, and the fork goes", async () => {
+test("a scenario fails, or a claim on what came of it: what its fork had to say is kept, and the fork goes", async () => {
   const file = join(kpi.temporary, "failing.spec.ts");
   writeFileSync(file, failingOnFork);
   const suite = await kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
@@ -403,8 +403,11 @@ test("a scenario fails: what its fork had to say is kept, and the fork goes", as
   expect(code, stdout).toBe(1);
   expect(stdout).toContain(`claim: ${server}: expected success, got exit code 3`);
   expect(stdout, "where it stands").toContain(`at ${file}:7:`);
-  const evidence = /^evidence: (.+)$/m.exec(stdout)?.[1] ?? "";
-  expect(readFileSync(join(evidence, server, "journal.log"), "utf8")).toContain("k3s");
-  expect(readFileSync(join(evidence, "missing.txt"), "utf8")).toContain(`${worker} is shut off`);
+  expect(stdout).toMatch(/Expected: "k3s-worker-02"\s+Received: "k3s-worker-01"/);
+  expect(stdout.trim().split("\n").at(-1)).toBe("1 passed, 2 failed");
+  const evidence = [...stdout.matchAll(/^evidence: (.+)$/gm)].map(([, dir = ""]) => dir).sort();
+  expect(evidence.map((dir) => basename(dir))).toEqual(["a-fault-that-nobody-bears", "a-hope"]);
+  for (const dir of evidence) expect(readFileSync(join(dir, server, "journal.log"), "utf8")).toContain("k3s");
+  expect(readFileSync(join(evidence[0] ?? "", "missing.txt"), "utf8")).toContain(`${worker} is shut off`);
   expect(JSON.parse((await kpi.succeed(["labs", "--json"])).stdout).map((lab: any) => lab.name)).toEqual(["kpi"]);
 });

@@ -62,7 +62,7 @@ cluster.expects("network", "never judged whole", async () => {
 cluster.expects("storage", "never judged", () => expect.unreachable());
 `;
 
-/** A scenario that fails while a machine of its fork has no power. */
+/** A scenario that fails while a machine of its fork has no power, and one that goes well, of whose claims one does not hold. */
 export const failingOnFork = `
 import { expect, useCluster } from ${kit};
 
@@ -72,4 +72,8 @@ const failing = cluster.onFork("a fault that nobody bears", async (fork) => {
   await fork.node("k3s-cp-01").succeed("exit 3");
 });
 failing.expects("never judged", () => expect.unreachable());
+
+const wrong = cluster.onFork("a hope", (fork) => fork.node("k3s-worker-01").succeed("hostname"));
+wrong.expects("it says something", ({ seen }) => expect(seen).not.toBe(""));
+wrong.expects("it has another name", ({ seen }) => expect(seen).toBe("k3s-worker-02"));
 `;

@@ -146,18 +146,19 @@ function enter(running: RunningCluster, session: Session, spec: string): ForkedC
 /**
  * Lets the scenario do its worst on a fork of the shared cluster, and removes the fork, whatever came of it. Only one that the scenario
  * has healed, so that it is well and as it was, is handed on to the next that waits: two emulated cores take longer to
- * restore a fork and to get it warm than most scenarios take.
+ * restore a fork and to get it warm than most scenarios take. `isWrong` tells, of what was found, that a claim on it will fail.
  */
 export async function onFork<T>(
   shared: SharedCluster,
   name: string,
   scenario: (cluster: ForkedCluster) => Promise<T>,
+  isWrong: (found: T) => Promise<boolean>,
 ): Promise<T> {
   const checkpoint = await checkpointOf(shared);
   const handed = await turn(shared);
   await using stack = new AsyncDisposableStack();
   const held = stack.use(handed?.held ?? (await hold(checkpoint)));
-  const { found, was } = await attempt(shared, held.running, handed?.was, name, scenario);
+  const { found, was } = await attempt(shared, held.running, handed?.was, name, scenario, isWrong);
   if (was === undefined) return found;
   const next = nextFor(shared);
   if (next === undefined) return found;
@@ -176,15 +177,18 @@ async function attempt<T>(
   known: Fingerprint | undefined,
   name: string,
   scenario: (cluster: ForkedCluster) => Promise<T>,
+  isWrong: (found: T) => Promise<boolean>,
 ): Promise<{ readonly found: T; readonly was: Fingerprint | undefined }> {
   await using session = new Session(running.access, running.plan);
   const note = <R>(what: string, work: () => Promise<R>) => noteWork(running.access.cluster.name, what, work);
   const was = known ?? (isAwaited(shared) ? await note("how it is", () => lastingOf(session)) : undefined);
   const acting = () => session.whileItRuns(() => scenario(enter(running, session, shared.spec)));
+  const evidence = () => note("evidence", () => collect(session, name).done); // now: the fork goes, or is used by somebody else
   const found = await note(name, acting).catch(async (error: unknown) => {
-    await note("evidence", () => collect(session, name).done); // the fork goes
+    await evidence();
     throw error;
   });
+  if (await isWrong(found)) await evidence();
   const goesOn =
     was !== undefined && isAwaited(shared) && (await note("is it as it was", () => isHealed(session, was)));
   return { found, was: goesOn ? was : undefined };

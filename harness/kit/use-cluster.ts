@@ -5,7 +5,15 @@ import type { Plan } from "../core/plan.ts";
 import { holdObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import { type CallSite, callSite, pointTo } from "./call-site.ts";
-import { type Claim, declare, isCollecting, type Judging, type NodeClaim, type NodeStage } from "./claims.ts";
+import {
+  type Claim,
+  declare,
+  type DeclaredClaim,
+  isCollecting,
+  type Judging,
+  type NodeClaim,
+  type NodeStage,
+} from "./claims.ts";
 import { collected } from "./evidence.ts";
 import { changes } from "./guard.ts";
 import { checkpointOf, type ForkedCluster, onFork, openFork, type OpenFork } from "./scenario.ts";
@@ -83,28 +91,26 @@ export function useCluster(spec: string): SpecCluster {
       const titles = names.map((name) => `${title} (${name})`);
       declare(declared, titles, (index) => judging(shared, () => shared.seen(stage), names[index]));
     },
-    onFork: <T>(name: string, scenario: (cluster: ForkedCluster) => Promise<T>): Scenario<T> => ({
-      expects(title, claim) {
-        const full = `${name}: ${title}`;
-        const judge = (seen: unknown, plan: Plan) => claim({ seen: seen as T, plan });
-        const declared = {
-          title: full,
-          spec,
-          stage: name,
-          after: "ready" as const,
-          site: callSite(),
-          eachNode: false,
-          judge,
-        };
-        const seen = () =>
-          shared.once(name, async () => {
-            await roomForForks(shared);
-            return onFork(shared, name, scenario);
-          });
-        // What the fork had to say when the scenario failed; of one that went well nothing is left but what was seen.
-        declare(declared, [full], () => ({ ...judging(shared, seen), evidence: async () => collected(name) }));
-      },
-    }),
+    onFork<T>(name: string, scenario: (cluster: ForkedCluster) => Promise<T>): Scenario<T> {
+      const claims: DeclaredClaim[] = [];
+      const seen = () =>
+        shared.once(name, async () => {
+          await roomForForks(shared);
+          const plan = await shared.plan();
+          return onFork(shared, name, scenario, (found) => failsAny(claims, found, plan));
+        });
+      return {
+        expects(title, claim) {
+          const full = `${name}: ${title}`;
+          const judge = (found: unknown, plan: Plan) => claim({ seen: found as T, plan });
+          const site = callSite();
+          const declared = { title: full, spec, stage: name, after: "ready" as const, site, eachNode: false, judge };
+          claims.push(declared);
+          // What the fork had to say when the scenario or one of its claims failed; it has gone by now.
+          declare(declared, [full], () => ({ ...judging(shared, seen), evidence: async () => collected(name) }));
+        },
+      };
+    },
     async fork() {
       await roomForForks(shared);
       return openFork(shared);
@@ -115,6 +121,12 @@ export function useCluster(spec: string): SpecCluster {
       return holdObjects(into.kube(), into.cluster, objects);
     },
   };
+}
+
+/** Whether any of the claims will fail: each is a pure function of what was found. */
+async function failsAny(claims: readonly DeclaredClaim[], found: unknown, plan: Plan): Promise<boolean> {
+  const judged = await Promise.allSettled(claims.map(async ({ judge }) => judge(found, plan)));
+  return judged.some(({ status }) => status === "rejected");
 }
 
 function judgingOn(shared: SharedCluster, seen: () => Promise<unknown>, node?: string): Judging {
