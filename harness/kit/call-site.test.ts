@@ -1,8 +1,9 @@
 import { expect, test } from "bun:test";
+import { KpiError } from "../core/errors.ts";
 import type { NodePlan } from "../core/plan.ts";
 import { shellQuote } from "../tools/exec.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
-import { arisesIn, pointTo } from "./call-site.ts";
+import { arisesIn, legible, pointTo } from "./call-site.ts";
 import { nodeHandle } from "./node.ts";
 
 const here = import.meta.path;
@@ -33,6 +34,21 @@ test("a claim that is one expression has no frame: it is where it was declared",
   pointTo(error, { path: "/project/specs/a.spec.ts", file: "specs/a.spec.ts", line: 3, column: 9 });
   expect(first(error)).toBe("    at <claim> (/project/specs/a.spec.ts:3:9)");
   expect(error.stack).toContain("how many");
+});
+
+test("an error of ours is shown whole, with the spec's code, or none, and stays as it is", async () => {
+  const error = new KpiError("host", "it is not there", { got: "nothing", hint: "look again" });
+  const { stack } = error;
+  const shown = legible(
+    error,
+    { path: "/project/specs/a.spec.ts", file: "specs/a.spec.ts", line: 3, column: 9 },
+    "claim",
+  );
+  const text = "claim: it is not there\n  got: nothing\n  hint: look again";
+  expect(shown.stack).toBe(`${text}\n    at <claim> (/project/specs/a.spec.ts:3:9)`);
+  expect(shown).not.toHaveProperty("hint");
+  expect(legible(error).stack).toBe(text.replace("claim", "error"));
+  expect([error.message, error.stack]).toEqual(["it is not there", stack as string]);
 });
 
 test("a fault further below keeps its place", async () => {

@@ -1,4 +1,5 @@
 import { relative } from "node:path";
+import { type KpiError, renderError } from "../core/errors.ts";
 import { projectRoot } from "../core/paths.ts";
 
 /** A place in a spec file. */
@@ -40,6 +41,23 @@ export function pointTo<E extends Error>(error: E, site: CallSite): E {
   const below = own >= 0 ? frames.slice(own) : [`    at <claim> (${site.path}:${site.line}:${site.column})`];
   error.stack = [`${error.name}: ${error.message}`, ...below].join("\n");
   return error;
+}
+
+/**
+ * An error of ours as bun shows it well: bun tells an error's message, then its fields one by one, then the code that made it. So all of it
+ * goes into the message, and the code shown is the spec's at `site`, or none. The error itself is left as it is: several claims may share it.
+ */
+export function legible(error: KpiError, site?: CallSite, name = "error"): Error {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0; // otherwise bun shows the code here, whatever the stack says
+  try {
+    const full = new Error(renderError(error), { cause: error.cause });
+    full.name = name;
+    full.stack = [`${name}: ${full.message}`, ...(site === undefined ? [] : framesOf(error))].join("\n");
+    return site === undefined ? full : pointTo(full, site);
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Whether the error arose in this file of the kit itself or in what it called that has no file, such as a matcher. */

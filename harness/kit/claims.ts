@@ -2,10 +2,10 @@ import { test } from "bun:test";
 import { basename } from "node:path";
 import type { ClaimOutcome } from "../core/claim.ts";
 import { type Duration, minutes } from "../core/duration.ts";
-import { errorJson, KpiError, renderError } from "../core/errors.ts";
+import { errorJson, KpiError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
-import { arisesIn, type CallSite, placeOf, pointTo } from "./call-site.ts";
+import { arisesIn, type CallSite, legible, placeOf, pointTo } from "./call-site.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
 import { waitingFor } from "./progress.ts";
@@ -112,7 +112,7 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
     const named = cluster === undefined ? {} : { cluster };
     if (error instanceof Blocked) {
       note("blocked", claim.site, { ...named, why: `by ${error.by}`, error: errorJson(error) });
-      throw pointTo(shown(error, "blocked"), claim.site);
+      throw legible(error, claim.site, "blocked");
     }
     const attachments = (await judging.evidence?.().catch(() => [])) ?? [];
     const known = error instanceof KpiError;
@@ -122,17 +122,9 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
       error: known ? errorJson(error) : { kind: "claim", what: plainMessage(error) },
       ...(attachments.length > 0 ? { attachments } : {}),
     });
-    if (known) throw pointTo(shown(error, "claim"), claim.site);
+    if (known) throw legible(error, claim.site, "claim");
     throw arisesIn(error, import.meta.path) ? pointTo(error, claim.site) : error;
   }
-}
-
-/** bun shows an error's message, and its fields one by one: all of ours goes into the message. Several claims may share `error`. */
-function shown(error: KpiError, name: "claim" | "blocked"): Error {
-  const full = new Error(renderError(error), { cause: error.cause });
-  full.name = name;
-  if (error.stack !== undefined) full.stack = error.stack.replace(error.message, full.message);
-  return full;
 }
 
 const plainMessage = (error: unknown): string =>

@@ -1,7 +1,8 @@
 import type { ClaimResult } from "../core/claim.ts";
 import { milliseconds } from "../core/duration.ts";
-import { KpiError, renderError } from "../core/errors.ts";
+import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
+import { legible } from "./call-site.ts";
 import { waitingFor } from "./progress.ts";
 import { openSuiteRecord, suiteDir as chooseDir, type SuiteRecord, suiteVariable } from "../run/suite-record.ts";
 
@@ -43,19 +44,8 @@ export const atTheEnd = (ending: () => Promise<unknown>): void => void endings.p
 export async function end(): Promise<void> {
   const done = await Promise.allSettled(endings.splice(0).map((ending) => ending()));
   await writeOwnResults();
-  for (const ended of done) if (ended.status === "rejected") throw legible(ended.reason);
-}
-
-/** bun shows an error of ours field by field, and the code that made it, which says nothing to whoever reads it. */
-function legible(error: unknown): unknown {
-  if (!(error instanceof KpiError)) return error;
-  const { stackTraceLimit } = Error;
-  Error.stackTraceLimit = 0;
-  try {
-    return new Error(renderError(error), { cause: error.cause });
-  } finally {
-    Error.stackTraceLimit = stackTraceLimit;
-  }
+  for (const ended of done)
+    if (ended.status === "rejected") throw ended.reason instanceof KpiError ? legible(ended.reason) : ended.reason;
 }
 
 /** Where bun was called by hand and not by `kpi test`, which does it for all of its parts: results of the claims, if there were any. */

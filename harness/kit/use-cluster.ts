@@ -1,10 +1,10 @@
 import { afterAll } from "bun:test";
 import { milliseconds, minutes } from "../core/duration.ts";
-import { errorJson, KpiError, renderError } from "../core/errors.ts";
+import { errorJson, KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
 import { holdObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
-import { type CallSite, callSite, pointTo } from "./call-site.ts";
+import { type CallSite, callSite, legible } from "./call-site.ts";
 import {
   type Claim,
   declare,
@@ -192,5 +192,5 @@ async function guard(shared: SharedCluster, files: CallSite[]): Promise<void> {
   const place = { file: site.file, line: site.line, area: site.file.replace(/^.*\/|\.spec\.ts$/g, "") };
   const title = "the shared cluster is left as it was";
   noteClaim({ ...place, title, outcome: "failed", at, elapsed: milliseconds(0), error: errorJson(error) });
-  throw pointTo(new Error(renderError(error)), site);
+  throw legible(error, site);
 }
