@@ -12,11 +12,11 @@ import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable, passingVariable } from "../run/suite-record.ts";
-import { forThisProcess, isOurs, otherUsers, use } from "../run/users.ts";
+import { forThisProcess, madeForThis, otherUsers, use } from "../run/users.ts";
 import { openView } from "../run/view.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
-import { liveOwner } from "../tools/owner.ts";
+import { liveOwner, type Owner } from "../tools/owner.ts";
 import { tell, waitingFor } from "./progress.ts";
 
 /** A stage that did not pass: why its claims cannot be judged. */
@@ -58,7 +58,7 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   for (;;) {
     await othersDone(cluster);
     use(cluster);
-    if (liveOwner(cluster.lockPath) !== undefined) continue; // somebody may be about to remove it, who looked before we used it
+    if (otherAtWork(cluster) !== undefined) continue; // who may be removing it, having looked for users before
     const state = cluster.read();
     if (state?.phase === "ready" && state.plan.digest === plan.digest) {
       const access = await accessIfThere(cluster);
@@ -88,9 +88,15 @@ async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
 async function othersDone(cluster: ClusterDir): Promise<void> {
   using _telling = waitingFor(`${cluster.name}: another kpi is at work on it`);
   await until(`another kpi has cluster ${cluster.name}`, minutes(30), () => {
-    const owner = liveOwner(cluster.lockPath);
-    if (owner !== undefined && owner.pid !== process.pid) notYet(`process ${owner.pid}: kpi ${owner.command}`);
+    const owner = otherAtWork(cluster);
+    if (owner !== undefined) notYet(`process ${owner.pid}: kpi ${owner.command}`);
   });
+}
+
+/** Another process that is changing the cluster. */
+function otherAtWork(cluster: ClusterDir): Owner | undefined {
+  const owner = liveOwner(cluster.lockPath);
+  return owner?.pid === process.pid ? undefined : owner;
 }
 
 function failedSince(cluster: ClusterDir, before: string): string | undefined {
@@ -199,7 +205,7 @@ class StartedRun implements SharedRun {
   async isOurs(): Promise<boolean> {
     await this.stage("ready").catch(() => {}); // a run that failed has left no cluster
     const state = this.cluster.read();
-    return state !== undefined && (!goesWithSuite() || isOurs(state)) && otherUsers(this.cluster).length === 0;
+    return state !== undefined && (!goesWithSuite() || madeForThis(state)) && otherUsers(this.cluster).length === 0;
   }
 
   get dir(): string {

@@ -16,7 +16,7 @@ export const worksFor = (env: Readonly<Record<string, string | undefined>> = pro
   ownerNamed(env[forVariable] ?? "");
 
 /** Whether a cluster was made for this process, and is still its own. */
-export const isOurs = ({ goesWith }: ClusterState): boolean =>
+export const madeForThis = ({ goesWith }: ClusterState): boolean =>
   goesWith !== undefined && processName(goesWith) === processName(thisProcess());
 
 const usersDir = (cluster: ClusterDir) => cluster.path("users");
