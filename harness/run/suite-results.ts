@@ -11,6 +11,7 @@ import { entries } from "../tools/directory.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { type BunTest, joinResults } from "./bun-output.ts";
 import { fullFingerprint } from "./fingerprint.ts";
+import { runId } from "./log.ts";
 import { readPlan, readRecord } from "./run-files.ts";
 import type { SuiteRecord } from "./suite-record.ts";
 import { collectIfRunning, readTraceSource } from "./trace.ts";
@@ -30,12 +31,13 @@ export interface SuiteRan {
 /**
  * Writes `junit.xml`, `results.json` and, if wanted, `trace.json` beside the suite's claims, says where they and the evidence of failed
  * claims are, and writes GitHub's annotations to standard output when its runner is there to read them. Runs are those that the suite's
- * processes left in its directory, and those of `state` that began since.
+ * processes left in its directory, and those of `state` that began since, of clusters that it had to do with.
  */
 export async function writeSuiteResults({ record, tests, began, paths, say, trace }: SuiteRan): Promise<void> {
   const claims = joinResults(record.claims.read(), tests);
   const work = record.work.read();
-  const dirs = suiteRuns(record.dir, paths.state, began);
+  const clusters = new Set([...claims, ...work].flatMap(({ cluster }) => cluster ?? []));
+  const dirs = suiteRuns(record.dir, paths.state, began, clusters);
   const runs = dirs.map((dir): RunResult => {
     const plan = readPlan(dir);
     return { record: readRecord(dir), ...(plan === undefined ? {} : { plan }) };
@@ -80,12 +82,14 @@ function suiteProperties(runs: readonly RunResult[]): Record<string, string> {
 }
 
 /** Directories of the runs that belong to a suite, oldest first. */
-function suiteRuns(dir: string, state: string, began: Date): string[] {
+function suiteRuns(dir: string, state: string, began: Date, clusters: ReadonlySet<string>): string[] {
   const own = list(join(dir, "runs"));
-  const shared = list(join(state, "runs")).filter(
-    (run) =>
-      (readRecord(run).startedAt || "") >= began.toISOString() && !own.some((one) => basename(one) === basename(run)),
-  );
+  const known = new Set(own.map((run) => basename(run)));
+  const first = runId("", began);
+  const shared = list(join(state, "runs")).filter((run) => {
+    const id = basename(run);
+    return id >= first && clusters.has(id.slice(first.length)) && !known.has(id);
+  });
   return [...own, ...shared].sort((a, b) => basename(a).localeCompare(basename(b), "en"));
 }
 
