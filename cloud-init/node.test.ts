@@ -2,7 +2,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { run } from "../harness/tools/exec.ts";
+import { run, shellQuote } from "../harness/tools/exec.ts";
 
 const work = mkdtempSync(join(tmpdir(), "node-sh-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
@@ -56,7 +56,7 @@ async function boot(change: Partial<typeof machine> = {}, settings: Partial<type
     ...Object.values({ ...machine, ...change }),
     // The unit manager is the only stand-in.
     `printf '#!/bin/sh\\necho "$0 $*" >> ${root}/called\\n' | tee ${root}/bin/systemctl > /dev/null; chmod +x ${root}/bin/*`,
-    `PATH=${root}/bin:$PATH KPI_ROOT=${root} KPI_CONSOLE=${root}/console bash ${import.meta.dir}/node.sh`,
+    `PATH=${root}/bin:$PATH KPI_ROOT=${root} KPI_CONSOLE=${root}/console bash ${shellQuote([join(import.meta.dir, "node.sh")])}`,
   ];
   writeFileSync(join(root, "console"), "");
   const result = await run(

@@ -40,6 +40,35 @@ async function look(): Promise<Seen> {
   };
 }
 
+interface Traced {
+  readonly missing: readonly string[];
+  /** How each guest's clock was measured. */
+  readonly clocks: Readonly<Record<string, string>>;
+  /** The names of the rows that hold something, by process. */
+  readonly rows: Readonly<Record<string, readonly string[]>>;
+}
+
+/** The trace of the run that has just ended, of nodes that still run. */
+async function trace(): Promise<Traced> {
+  const told = JSON.parse((await kpi.succeed(["trace", "--json"])).stdout);
+  const { traceEvents } = JSON.parse(readFileSync(told.trace, "utf8"));
+  const named = (what: string, key: (event: any) => string) =>
+    Object.fromEntries(
+      traceEvents.flatMap((event: any) =>
+        event.ph === "M" && event.name === what ? [[key(event), event.args.name]] : [],
+      ),
+    );
+  const processes = named("process_name", ({ pid }) => pid);
+  const threads = named("thread_name", ({ pid, tid }) => `${pid}/${tid}`);
+  const rows: Record<string, string[]> = {};
+  for (const { ph, pid, tid } of traceEvents) {
+    const of = (rows[processes[pid]] ??= []);
+    if (ph !== "M" && !of.includes(threads[`${pid}/${tid}`])) of.push(threads[`${pid}/${tid}`]);
+  }
+  const clocks = told.guests.map(({ node, how }: Record<string, string>) => [node, how]);
+  return { missing: told.missing, clocks: Object.fromEntries(clocks), rows };
+}
+
 /** Runs kpi. Everything that it, its tools and its daemons show in the process list meanwhile. */
 async function watched(args: readonly string[]): Promise<ReadonlySet<string>> {
   const lines = new Set<string>();
@@ -75,6 +104,7 @@ let searched = 0;
 let use: { readonly kubectl: string; readonly ssh: string };
 let second: { readonly code: number; readonly stderr: string };
 let tried: readonly string[];
+let traced: Traced;
 beforeAll(async () => {
   await kpi.succeed(["up", spec, "--warm"]);
   before = await look();
@@ -86,6 +116,7 @@ beforeAll(async () => {
   await until("the first has the lock", seconds(30), () => existsSync(lock) || notYet("no lock yet"));
   second = await kpi.run(["up", spec]);
   commandLines = await rebuilding;
+  traced = await trace();
   exposed = searchSecrets();
   after = await look();
   await kpi.succeed(["down"]);
@@ -149,6 +180,17 @@ test("rebuild: a new machine-id, new host keys, a new certificate authority", ()
 test("rebuild: the same image, which was not built again", () => {
   expect(after.image).toBe(before.image);
   expect(after.packer, "Packer ran").toBe(false);
+});
+
+test("trace: all that happened in the cold start, on one clock: stages, Terraform, libvirt, each node's own boot and journal, the API's events", () => {
+  expect(traced.missing).toEqual([]);
+  expect(traced.clocks).toEqual({ "k3s-cp-01": "ssh", "k3s-worker-01": "ssh" });
+  expect(Object.keys(traced.rows)).toEqual(expect.arrayContaining(["harness", "terraform", "libvirt", "kubernetes"]));
+  for (const node of Object.keys(traced.clocks)) {
+    const own = ["console", "first boot", "cloud-init", "cloud-init modules", "k3s journal"];
+    expect(traced.rows[`node ${node}`], `rows of ${node}`).toEqual(expect.arrayContaining(own));
+    expect(traced.rows["libvirt"]).toContain(node);
+  }
 });
 
 test("destroy: no process, mount, lab, cluster or intent is left", async () => {

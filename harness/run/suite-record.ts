@@ -33,13 +33,13 @@ export function suiteDir(state: string, env: Readonly<Record<string, string | un
   return join(state, "suites", `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}-${process.pid}`);
 }
 
-/** A run of a suite's own kpi, whose state goes with its test, leaves what results are made of with the suite, if there is one. */
+/** A run of a suite's own kpi, whose state goes with its test, leaves what results and trace are made of with the suite, if there is one. */
 export function keepForSuite(runDir: string, env: Readonly<Record<string, string | undefined>> = process.env): void {
   const suite = env[suiteVariable];
   if (suite === undefined || suite === "") return;
   const dir = join(suite, "runs", basename(runDir));
   mkdirSync(dir, { recursive: true, mode: 0o700 });
-  for (const file of ["events.ndjson", "plan.json", "terraform.log"])
+  for (const file of ["events.ndjson", "plan.json", "terraform.log", "guests.json"])
     if (existsSync(join(runDir, file))) copyFileSync(join(runDir, file), join(dir, file));
 }
 

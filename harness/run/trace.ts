@@ -12,6 +12,7 @@ import { writeWhole } from "../tools/whole-file.ts";
 import { type Access, openAccess } from "./access.ts";
 import { ClusterDir } from "./cluster.ts";
 import { readEvents, readPlan } from "./run-files.ts";
+import { keepForSuite } from "./suite-record.ts";
 
 /** What was fetched from a run's guests and its API, kept beside its events, because the guests go and the run stays. */
 interface Collected {
@@ -153,7 +154,9 @@ export async function collectIfRunning(state: string, dir: string, signal?: Abor
   try {
     const opened = await openAccess(cluster);
     if (opened.state.run !== basename(dir)) return [];
-    return await collectGuests(opened.access, dir, signal);
+    const missing = await collectGuests(opened.access, dir, signal);
+    keepForSuite(dir);
+    return missing;
   } catch (error) {
     signal?.throwIfAborted();
     return [renderError(error).split("\n")[0] ?? ""];
