@@ -38,7 +38,7 @@ describe("bad input", () => {
     [["up", "--host", "vbox"], '--host: "vbox" is no host', 2],
     [["test", "networc"], 'test: "networc" is not there', 2],
     [["test", "network", "specs/pair.yaml"], 'test: "specs/pair.yaml" is no test', 2],
-    [["test", "--unit", "network"], "--unit and FILE both say what to run", 2],
+    [["test", "--unit", "network"], "--unit, and FILE or --title, both say what to run", 2],
     [["ssh"], "there is no cluster", 1],
     [["down", "nothing-here"], 'there is no cluster "nothing-here"', 2],
   ] as const)("%p is answered in one sentence, and makes nothing", async (args, what, exit) => {
@@ -85,6 +85,19 @@ test("plan prints JSON that follows from the spec, and touches nothing", async (
     nodes: [{ name: "k3s-cp-01" }, { name: "k3s-worker-01" }, { name: "k3s-worker-02" }],
   });
   expect(existsSync(state)).toBe(false);
+});
+
+test("of chosen tests the results are printed as JSON, and what the tests say goes elsewhere", async () => {
+  const file = join(dir, "chosen.test.ts");
+  writeFileSync(
+    file,
+    `import { test } from "bun:test"; test("this one", () => {}); test("not that", () => { throw new Error("no"); });`,
+  );
+  const { stdout, stderr, code } = await kpi("test", file, "-t", "this", "--json");
+  expect(code).toBe(0);
+  expect(JSON.parse(stdout).totals).toEqual({ passed: 1, failed: 0, blocked: 0, skipped: 0 });
+  expect(stderr.trim().split("\n").at(-1)).toBe("1 passed, 0 failed");
+  rmSync(state, { recursive: true });
 });
 
 test("an error as JSON has its kind and its sentence", async () => {

@@ -72,7 +72,8 @@ function overview(): string {
 function usage(name: string, command: Command): string {
   const options = Object.entries(command.options).map(([flag, option]) => {
     const value = option.type === "string" ? ` ${option.value ?? "VALUE"}` : "";
-    return `  --${flag}${value}`.padEnd(22) + (option.help ?? "");
+    const short = option.short === undefined ? "" : `-${option.short}, `;
+    return `  ${short}--${flag}${value}`.padEnd(22) + ` ${option.help ?? ""}`;
   });
   const words = [
     name,

@@ -6,6 +6,8 @@ import { ClusterDir, clusterNames } from "../run/cluster.ts";
 /** An option of a command, as node:util parseArgs takes it, and what `--help` says about it. */
 export interface Option {
   readonly type: "string" | "boolean";
+  /** One letter that stands for it. */
+  readonly short?: string;
   readonly help?: string;
   readonly value?: string;
 }

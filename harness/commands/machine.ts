@@ -1,4 +1,5 @@
-import { resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { bundle } from "../run/bundle.ts";
@@ -134,25 +135,27 @@ export const machineCommands: Readonly<Record<string, Command>> = {
     more: "FILE is a test file, a directory of such, or a file of specs/ without its ending, such as network.",
     positionals: ["[FILE...]"],
     options: {
+      title: { type: "string", short: "t", value: "REGEXP", help: "only tests with such a title, as bun test -t" },
       unit: { type: "boolean", help: "the unit tests only" },
       all: { type: "boolean", help: "also the specs that take long; those that are left out are named" },
       cold: { type: "boolean", help: "make shared clusters from nothing, even where a checkpoint fits" },
+      json: { type: "boolean", help: "results.json at the end; what the tests say goes to standard error" },
     },
     run: (args) =>
       interruptible(async (signal) => {
         const files = chooseFiles(args.positionals);
-        if (flag(args, "unit") && files.length > 0)
-          throw new KpiError("spec", "--unit and FILE both say what to run", { expected: "one of them" });
-        const tally = await runSuite({
+        const title = text(args, "title");
+        if (flag(args, "unit") && (files.length > 0 || title !== undefined))
+          throw new KpiError("spec", "--unit, and FILE or --title, both say what to run", { expected: "one of them" });
+        const say = flag(args, "json") ? (line: string) => void process.stderr.write(`${line}\n`) : show;
+        const { tally, dir } = await runSuite({
           unitOnly: flag(args, "unit"),
           all: flag(args, "all"),
           cold: flag(args, "cold"),
-          files,
-          paths: kpiPaths(),
-          signal,
-          say: show,
+          ...{ files, title, paths: kpiPaths(), signal, say },
         });
-        show(closingLine(tally));
+        say(closingLine(tally));
+        if (flag(args, "json")) show(readFileSync(join(dir, "results.json"), "utf8"));
         return tally.failed === 0 ? 0 : 1;
       }),
   },

@@ -51,15 +51,20 @@ export interface SuiteOptions {
   readonly cold: boolean;
   /** What {@link chooseFiles} gives; none means everything. */
   readonly files: readonly string[];
+  /** Only tests whose title has this regular expression, as `bun test -t` takes it. */
+  readonly title?: string | undefined;
   readonly paths: KpiPaths;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
 
 /** Everything that `kpi test` runs. The machine is made ready first, because the tests use its real tools; then what is quick. */
-function parts({ unitOnly, files }: SuiteOptions): Part[] {
-  if (files.length > 0)
-    return [{ name: files.map((file) => basename(file)).join(" "), command: [bun, "test", ...files] }];
+function parts({ unitOnly, files, title }: SuiteOptions): Part[] {
+  const chosen = title === undefined ? [] : ["-t", title];
+  if (files.length > 0 || title !== undefined) {
+    const name = [...files.map((file) => basename(file)), ...chosen].join(" ");
+    return [{ name, command: [bun, "test", ...chosen, ...files] }];
+  }
   const checks: Part[] = [
     { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
     { name: "types", command: [bun, "check"], single: true },
@@ -132,8 +137,15 @@ export function chooseFiles(given: readonly string[]): readonly string[] {
 
 const specFiles = () => [...new Bun.Glob("*.spec.ts").scanSync(join(projectRoot, "specs"))].sort();
 
-/** Runs the suite, showing the tests' own output, and returns the sum. The caller prints the closing line. */
-export async function runSuite(options: SuiteOptions): Promise<Tally> {
+/** A suite that has ended. */
+export interface SuiteEnd {
+  readonly tally: Tally;
+  /** Where its results are. */
+  readonly dir: string;
+}
+
+/** Runs the suite, showing the tests' own output. The caller prints the closing line. */
+export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
   let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
   using record = openSuiteRecord(suiteDir(options.paths.state));
   const began = new Date();
@@ -169,7 +181,7 @@ export async function runSuite(options: SuiteOptions): Promise<Tally> {
   }
   const { paths, say } = options;
   await writeSuiteResults({ record, tests, began, paths, say, trace: true });
-  return sum;
+  return { tally: sum, dir: record.dir };
 }
 
 /** What a part has left goes: the shared clusters that it made, and, of one that was stopped, its forks for instance. */
