@@ -2,11 +2,14 @@ import { afterAll, describe, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { run, shellQuote } from "../harness/tools/exec.ts";
+import { pathToFileURL } from "node:url";
+import { run } from "../harness/tools/exec.ts";
 
 const work = mkdtempSync(join(tmpdir(), "node-sh-"));
 afterAll(() => rmSync(work, { recursive: true, force: true }));
 
+/** Where it fetches from. */
+const served = pathToFileURL(work).href;
 const sha256 = (text: string) => new Bun.CryptoHasher("sha256").update(text).digest("hex");
 const payload = { binary: "#!/bin/sh\n", images: "not really an archive" };
 for (const [name, text] of Object.entries(payload)) writeFileSync(join(work, name), text);
@@ -24,9 +27,9 @@ const planned = {
   GATE_SECONDS: "0",
   START_SECONDS: "0",
   VERSION: "v1.34.3+lab1",
-  BINARY_URL: `file://${work}/binary`,
+  BINARY_URL: `${served}/binary`,
   BINARY_SHA256: sha256(payload.binary),
-  IMAGES_URL: `file://${work}/airgap.tar`,
+  IMAGES_URL: `${served}/airgap.tar`,
   IMAGES_SHA256: sha256(payload.images),
 };
 
@@ -52,17 +55,17 @@ async function boot(change: Partial<typeof machine> = {}, settings: Partial<type
   writeFileSync(join(root, "resolv.conf"), "nameserver 127.0.0.1\n");
   const lines = [
     "mount --make-rprivate / && mount -t sysfs sysfs /sys && ip link set lo up",
-    `mount --bind ${root}/resolv.conf /etc/resolv.conf`,
+    'mount --bind "$ROOT/resolv.conf" /etc/resolv.conf',
     ...Object.values({ ...machine, ...change }),
     // The unit manager is the only stand-in.
-    `printf '#!/bin/sh\\necho "$0 $*" >> ${root}/called\\n' | tee ${root}/bin/systemctl > /dev/null; chmod +x ${root}/bin/*`,
-    `PATH=${root}/bin:$PATH KPI_ROOT=${root} KPI_CONSOLE=${root}/console bash ${shellQuote([join(import.meta.dir, "node.sh")])}`,
+    `printf '#!/bin/sh\\necho "$0 $*" >> "$KPI_ROOT/called"\\n' | tee "$ROOT/bin/systemctl" > /dev/null; chmod +x "$ROOT"/bin/*`,
+    'PATH=$ROOT/bin:$PATH KPI_ROOT=$ROOT KPI_CONSOLE=$ROOT/console bash "$HERE/node.sh"',
   ];
   writeFileSync(join(root, "console"), "");
   const result = await run(
     "unshare",
     ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "sh", "-c", lines.join("\n")],
-    { accept: [0, 1] },
+    { accept: [0, 1], env: { ROOT: root, HERE: import.meta.dir } },
   );
   const verdicts = readFileSync(join(root, "var/log/kpi/verdict.ndjson"), "utf8")
     .trim()
@@ -143,7 +146,7 @@ describe("after the gate", () => {
     const { code, last, installed } = await boot({}, { IMAGES_SHA256: "0".repeat(64) });
     expect(last).toMatchObject({ step: "artefact", ok: false });
     expect(last.detail).toBe(
-      `images from file://${work}/airgap.tar: expected sha256 ${"0".repeat(64)}, got ${sha256(payload.images)}`,
+      `images from ${served}/airgap.tar: expected sha256 ${"0".repeat(64)}, got ${sha256(payload.images)}`,
     );
     expect({ code, installed: installed.filter((path) => path !== "var/lib") }).toEqual({ code: 1, installed: [] });
   });
@@ -158,10 +161,8 @@ describe("after the gate", () => {
       "artefact true",
       "install true",
     ]);
-    const seen = await run("sh", [
-      "-c",
-      `cd ${root}; grep -rl secretsecret . | sort; stat -c '%a' etc/rancher/k3s/config.yaml`,
-    ]);
+    const look = "grep -rl secretsecret . | sort; stat -c '%a' etc/rancher/k3s/config.yaml";
+    const seen = await run("sh", ["-c", look], { cwd: root });
     expect(seen.stdout.split("\n")).toEqual(["./etc/kpi/config.yaml", "./etc/rancher/k3s/config.yaml", "600"]);
     expect(`${stdout}${stderr}`).not.toContain("secretsecret");
     expect(existsSync(join(root, "var/lib/rancher/k3s/agent/images/airgap.tar"))).toBe(true);

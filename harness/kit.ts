@@ -56,7 +56,7 @@ export interface TestKpi extends AsyncDisposable {
  * whose tests are filtered out leaves nothing. Disposing removes its clusters first, then its directory.
  */
 export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project = projectRoot } = {}): TestKpi {
-  const dir = join(tmpdir(), `kpi-spec-${crypto.randomUUID().slice(0, 8)}`);
+  const dir = join(tmpdir(), `kpi spec-${crypto.randomUUID().slice(0, 8)}`); // as somebody's home directory may be called
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
   let intent: Declared | undefined;

@@ -13,7 +13,7 @@ import { Libvirt } from "../harness/tools/libvirt.ts";
 import { connectThrough, type Proxy } from "../harness/tools/tunnel.ts";
 
 setDefaultTimeout(seconds(20));
-const state = mkdtempSync(join(tmpdir(), "kpi-lab-"));
+const state = mkdtempSync(join(tmpdir(), "kpi lab-"));
 const gateway = "192.168.122.1";
 const name = "artifacts.kpi.test";
 

@@ -2,7 +2,7 @@ import { chmodSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { openAccess } from "../run/access.ts";
-import { attach } from "../tools/exec.ts";
+import { attach, shellQuote } from "../tools/exec.ts";
 import { openLab } from "../lab/lab.ts";
 import { pumpStdio } from "../tools/tunnel.ts";
 import { writeWhole } from "../tools/whole-file.ts";
@@ -54,7 +54,7 @@ async function giveKubeconfig(args: Arguments): Promise<number> {
   if (out === undefined) return show(readFileSync(access.kubeconfigPath, "utf8"));
   writeWhole(resolve(out), readFileSync(access.kubeconfigPath, "utf8"));
   chmodSync(resolve(out), 0o600);
-  return show(`kubectl --kubeconfig ${resolve(out)} get nodes`);
+  return show(shellQuote(["kubectl", "--kubeconfig", resolve(out), "get", "nodes"]));
 }
 
 /** Commands that use a cluster which runs. */

@@ -12,7 +12,7 @@ import { destroyLab } from "./destroy.ts";
 import { checkLabDir, labLayout, type LabPath } from "./layout.ts";
 import { prepareLab } from "./prepare.ts";
 import { isSame, type LabIdentity, labProcesses } from "./process.ts";
-import { launch } from "./launch.ts";
+import { labUri, launch } from "./launch.ts";
 
 export type { LabNetwork, LabOptions } from "./config.ts";
 export { destroyLab, stopLab } from "./destroy.ts";
@@ -122,7 +122,7 @@ class Lab implements RunningLab {
     if (port === undefined) throw new KpiError("host", `lab ${record.name} has no proxy`, { evidence: [layout.log] });
     this.name = record.name;
     this.pid = identity.pid;
-    this.uri = `qemu:///system?socket=${layout.socket}`;
+    this.uri = labUri(layout);
     const secret = readFileSync(layout.secret, "utf8").trim();
     this.proxy = { host: "127.0.0.1", port, user: record.user, secret, secretFile: layout.secret };
     this.poolDir = layout.pool;

@@ -14,6 +14,10 @@ import { findInit, isSame, labMarker, type LabIdentity, labProcesses } from "./p
 const startLimit = seconds(30);
 const script = join(import.meta.dir, "init.sh");
 
+/** Where libvirt's clients find the lab's libvirtd. */
+export const labUri = ({ socket }: LabLayout): string =>
+  `qemu:///system?socket=${socket.split("/").map(encodeURIComponent).join("/")}`;
+
 /** Starts the init of a prepared lab, waits until all in it answers, and notes its identity. Does not clean up. */
 export async function launch(options: LabOptions): Promise<LabIdentity> {
   const layout = labLayout(options.dir);
@@ -94,9 +98,8 @@ async function answer(
   }
   if (!existsSync(layout.gateway)) notYet("gateway not listening");
   if (!existsSync(layout.socket)) notYet("libvirtd not listening");
-  const uri = `qemu:///system?socket=${layout.socket}`;
   const asked = { signal, timeout: seconds(20), accept: [0, 1] };
-  const { code, stdout, stderr } = await run("virsh", ["--quiet", "-c", uri, "net-list", "--name"], asked);
+  const { code, stdout, stderr } = await run("virsh", ["--quiet", "-c", labUri(layout), "net-list", "--name"], asked);
   if (code !== 0) notYet(stderr.split("\n").at(-1) ?? "libvirtd does not answer");
   if (stdout.split("\n").some((line) => line.trim() === network.name)) return;
   throw new KpiError("host", `lab ${name}: libvirt did not start network ${network.name}`, {

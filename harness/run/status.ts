@@ -7,6 +7,7 @@ import { renderError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
 import { table } from "../report/plan.ts";
+import { shellQuote } from "../tools/exec.ts";
 import { type Access, openAccess } from "./access.ts";
 import type { ClusterDir, ClusterState } from "./cluster.ts";
 import { readRecord } from "./run-files.ts";
@@ -84,8 +85,8 @@ function timings(cluster: ClusterDir, { run, plan }: ClusterState): ClusterStatu
 /** The two commands that `up` ends with. */
 export function useCommands(access: Access): { kubectl: string; ssh: string } {
   return {
-    kubectl: `kubectl --kubeconfig ${access.kubeconfigPath} get nodes`,
-    ssh: `ssh -F ${access.sshConfigPath} ${access.server.name}`,
+    kubectl: shellQuote(["kubectl", "--kubeconfig", access.kubeconfigPath, "get", "nodes"]),
+    ssh: shellQuote(["ssh", "-F", access.sshConfigPath, access.server.name]),
   };
 }
 

@@ -30,7 +30,7 @@ function packer(body = 'echo image > "$out/image.qcow2"; echo "bash 5.2" > "$out
   const path = join(cache, "packer");
   const find =
     "for word; do case $word in output_directory=*) out=${word#*=};; console_log=*) log=${word#*=};; esac; done";
-  const script = `#!/bin/sh\n[ "$1" = version ] && { echo 'Packer v1.6.6'; exit; }\necho x >> ${cache}/calls\n${find}\necho console > "$log"; mkdir "$out"\n${body}\n`;
+  const script = `#!/bin/sh\n[ "$1" = version ] && { echo 'Packer v1.6.6'; exit; }\necho x >> "${cache}/calls"\n${find}\necho console > "$log"; mkdir "$out"\n${body}\n`;
   writeFileSync(path, script);
   chmodSync(path, 0o755);
   return path;

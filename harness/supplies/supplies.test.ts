@@ -102,7 +102,7 @@ describe("resolveSupplies", () => {
       files: { thing: { sha256: sha256(good), size: good.length } },
     });
     expect(first.detail).toMatch(
-      /in \d+ms; mirror: \S+mirror\/thing\/1\.0\.0\/thing: its sha256 is wrong, so it is refused$/,
+      /in \d+ms; mirror: .+mirror\/thing\/1\.0\.0\/thing: its sha256 is wrong, so it is refused$/,
     );
   });
 

@@ -42,9 +42,8 @@ test("reads what Packer says to people, and nothing else", () => {
 });
 
 test("tells its steps and ends with Packer's own errors", async () => {
-  const said = join(dir, "said");
-  writeFileSync(said, recorded);
-  const command = fake("packer", `printf '%s\\n' "$@" > ${dir}/called; env > ${dir}/env; cat ${said}; exit 1`);
+  writeFileSync(join(dir, "said"), recorded);
+  const command = fake("packer", `cd '${dir}'; printf '%s\\n' "$@" > called; env > env; cat said; exit 1`);
   const steps: Progress[] = [];
   const error = await packerBuild({
     command,
