@@ -1,5 +1,6 @@
 import { KpiError, renderError, errorJson, exitCode } from "./core/errors.ts";
 import { kpiPaths } from "./core/paths.ts";
+import { endWithReader } from "./run/interrupt.ts";
 import { reap } from "./run/reap.ts";
 import { commands, type Command } from "./commands/commands.ts";
 import { parseArgs } from "node:util";
@@ -97,6 +98,7 @@ function print(text: string): number {
 
 const { version } = (await import("../package.json", { with: { type: "json" } })).default;
 const argv = process.argv.slice(2);
+endWithReader();
 try {
   process.exitCode = await main(argv);
 } catch (error) {

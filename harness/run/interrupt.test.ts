@@ -28,3 +28,23 @@ test("signals that follow each other at once are one wish; a later one ends the 
   expect(stdout.split("\n")).toEqual(["at work", "interrupted by SIGINT"]);
   expect(stderr).toContain("once more to leave at once");
 });
+
+test("when nobody reads what it prints any more, work is told to end, once, and comes to its end", async () => {
+  const printing = `
+    const { endWithReader, interruptible } = await import(${JSON.stringify(`${projectRoot}/harness/run/interrupt.ts`)});
+    endWithReader();
+    await interruptible(async (signal) => {
+      const told = Promise.withResolvers();
+      signal.addEventListener("abort", told.resolve);
+      const telling = setInterval(() => process.stdout.write("so far\\n"), 20);
+      await told.promise;
+      await Bun.sleep(1_200); // unmaking takes its time, and prints as well: no second wish
+      clearInterval(telling);
+      process.stderr.write(signal.reason.what);
+      process.exit(130);
+    });`;
+  const script = '"$0" -e "$1" | head -n 1; echo "${PIPESTATUS[0]}"';
+  const { stdout, stderr } = await start("bash", ["-c", script, process.execPath, printing]).done;
+  expect(stdout).toBe("so far\n130");
+  expect(stderr).toEndWith("interrupted by SIGHUP");
+});

@@ -21,6 +21,22 @@ export function onInterrupt(stop: (why: KpiError) => void): Disposable {
   return { [Symbol.dispose]: () => names.forEach((name) => process.off(name, onSignal)) };
 }
 
+/**
+ * When nobody reads any more what this process prints (`kpi up | head`), it ends as it does when its terminal hangs up: what it was making is
+ * unmade. Without this it would go on unseen, or, in bun, end in the middle of a write.
+ */
+export function endWithReader(): void {
+  let gone = false;
+  const onError = (error: NodeJS.ErrnoException) => {
+    if (error.code !== "EPIPE") throw error;
+    if (gone) return;
+    gone = true;
+    if (process.listenerCount("SIGHUP") === 0) process.exit(130);
+    process.kill(process.pid, "SIGHUP");
+  };
+  for (const stream of [process.stdout, process.stderr]) stream.on("error", onError);
+}
+
 /** Tells who waits for the end what is going on. */
 export function sayStopping(why: KpiError): void {
   process.stderr.write(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once\n`);
