@@ -26,7 +26,7 @@ export type { ForkedCluster } from "./kit/scenario.ts";
 export { openLab } from "./lab/lab.ts";
 export { coldRun, readEvents, readRecord } from "./run/run-files.ts";
 export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
-export { forThisProcess, passing, use } from "./run/users.ts";
+export { forThisProcess, markInUse, passing } from "./run/users.ts";
 export { run } from "./tools/exec.ts";
 export { expect } from "bun:test";
 

@@ -17,7 +17,7 @@ import {
   run,
   seconds,
   testKpi,
-  use,
+  markInUse,
 } from "../harness/kit.ts";
 import { askingTwice, holdingObjects } from "./inner-suites.ts";
 import { killed } from "./killed.ts";
@@ -61,7 +61,7 @@ beforeAll(async () => {
     bunTest(["./specs/network.spec.ts", "-t", "static address"], [0, 1], () => {}, { KPI_PASSING: "1" });
   suites = await Promise.all([suite(), suite()]);
   const cluster = new ClusterDir(kpi.state, "kpi");
-  use(cluster);
+  markInUse(cluster);
   ({ access } = await openAccess(cluster));
 }, minutes(30));
 

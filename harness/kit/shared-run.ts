@@ -12,7 +12,7 @@ import { ClusterDir, latestRun } from "../run/cluster.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable, passingVariable } from "../run/suite-record.ts";
-import { forThisProcess, madeForThis, otherUsers, use } from "../run/users.ts";
+import { forThisProcess, madeForThis, markInUse, otherUsers } from "../run/users.ts";
 import { openView } from "../run/view.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { start } from "../tools/exec.ts";
@@ -57,7 +57,7 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   const before = latestRun(paths.state) ?? "";
   for (;;) {
     await othersDone(cluster);
-    use(cluster);
+    markInUse(cluster);
     if (otherAtWork(cluster) !== undefined) continue; // who may be removing it, having looked for users before
     const state = cluster.read();
     if (state?.phase === "ready" && state.plan.digest === plan.digest) {
@@ -231,7 +231,7 @@ class StartedRun implements SharedRun {
       const opened = await openAccess(this.cluster).catch((error: unknown) => {
         throw (this.#ended && goneWith(this.#record)) || notYet(String(error));
       });
-      use(this.cluster);
+      markInUse(this.cluster);
       return opened.access;
     });
   }

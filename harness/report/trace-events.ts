@@ -23,11 +23,17 @@ export interface Span {
 /** Something that happened at one instant. */
 export type Instant = Omit<Span, "to" | "from"> & { readonly at: number };
 
+/** Where spans and instants go: a row of a process. */
+export interface TraceRows {
+  span(process: string, row: string, span: Span): void;
+  instant(process: string, row: string, instant: Instant): void;
+}
+
 /**
  * Gathers spans and instants by process and row, and lays them out: a viewer nests what overlaps in one thread, so what runs side
  * by side gets threads of its own (`commands`, `commands 2`, ...).
  */
-export class TraceLayout {
+export class TraceLayout implements TraceRows {
   private readonly rows = new Map<string, Map<string, { spans: Span[]; instants: Instant[] }>>();
 
   span(process: string, row: string, span: Span): void {
@@ -36,6 +42,14 @@ export class TraceLayout {
 
   instant(process: string, row: string, instant: Instant): void {
     this.row(process, row).instants.push(instant);
+  }
+
+  /** Processes of their own for one run of several: nodes of different clusters have the same names. */
+  of(run: string): TraceRows {
+    return {
+      span: (process, row, span) => this.span(`${process} (${run})`, row, span),
+      instant: (process, row, instant) => this.instant(`${process} (${run})`, row, instant),
+    };
   }
 
   /** The earliest instant of all, to the millisecond; 0 when there is nothing. */

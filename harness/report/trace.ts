@@ -1,7 +1,7 @@
 import type { ClaimResult, WorkResult } from "../core/claim.ts";
 import { agree, type ClockOffset, offsetOfArrivals } from "../core/clock.ts";
 import type { RunEvent } from "../core/event.ts";
-import { type Instant, type Span, TraceLayout } from "./trace-events.ts";
+import { type Instant, type Span, TraceLayout, type TraceRows } from "./trace-events.ts";
 
 /** What a guest wrote down by its own clock; times in milliseconds since 1970. */
 export interface GuestTrace {
@@ -32,12 +32,15 @@ export interface SuiteTrace {
 
 /**
  * One trace of several runs, of the claims judged meanwhile and of what was done for them, in Chrome's trace-event format: chrome://tracing and Perfetto open it.
- * All on the host's clock: what guests stamped is shifted by their measured offset, which stands in `otherData` with its
+ * Of several runs each has processes of its own, named by it. All on the host's clock: what guests stamped is shifted by their measured offset, which stands in `otherData` with its
  * uncertainty. A guest whose clock was not read is placed by its console lines; without any, its own clock is taken as it is.
  */
 export function renderTrace(sources: readonly TraceSource[], { claims = [], work = [] }: SuiteTrace = {}): string {
   const layout = new TraceLayout();
-  const clocks = sources.flatMap((source) => addRun(layout, source));
+  const clocks = sources.flatMap((source) => {
+    const run = runOf(source);
+    return addRun(sources.length > 1 ? layout.of(run) : layout, run, source);
+  });
   for (const { at, elapsed, cluster, name, outcome } of work) {
     const from = Date.parse(at);
     layout.span("suite", cluster, { name, from, to: from + elapsed, args: { outcome } });
@@ -65,13 +68,13 @@ interface GuestClock {
   readonly steady: boolean | null;
 }
 
-function addRun(layout: TraceLayout, source: TraceSource): GuestClock[] {
+const runOf = ({ events }: TraceSource): string => events.find((event) => event.type === "run-started")?.run ?? "";
+
+function addRun(layout: TraceRows, run: string, source: TraceSource): GuestClock[] {
   const first = source.events[0];
-  const started = source.events.find((event) => event.type === "run-started");
   if (first === undefined) return [];
   // Every event's time by the monotonic clock, so that a step of the host's clock in the middle cannot tear the run apart.
   const zero = Date.parse(first.at) - first.t;
-  const run = started?.type === "run-started" ? started.run : "";
   const arrivals = Map.groupBy(
     source.events.flatMap((event) =>
       event.type === "verdict"
@@ -114,7 +117,7 @@ function addRun(layout: TraceLayout, source: TraceSource): GuestClock[] {
 }
 
 function addEvents(
-  layout: TraceLayout,
+  layout: TraceRows,
   events: readonly RunEvent[],
   zero: number,
   onHost: (node: string, at: number) => number,

@@ -165,6 +165,15 @@ describe("trace", () => {
     expect(traceEvents.find(row).args.name).toBe("kpi-f1");
   });
 
+  test("of several runs each has its own processes: nodes of different clusters may have the same names", () => {
+    const other = source.events.map((event) => (event.type === "run-started" ? { ...event, run: "later-kpi" } : event));
+    const { traceEvents } = JSON.parse(renderTrace([source, { ...source, events: other }], { work: [work] }));
+    const named = traceEvents.filter(({ name }: any) => name === "process_name").map(({ args }: any) => args.name);
+    const { run } = readRecord(dir);
+    const twice = [...processes.values()].flatMap((name) => [`${name} (${run})`, `${name} (later-kpi)`]);
+    expect(named.sort()).toEqual([...twice, "suite"].sort());
+  });
+
   test("what a guest stamped is shifted by its measured offset, the others by their console lines", () => {
     const clock = (node: string) => trace.otherData.guests.find((one: any) => one.node === node);
     expect(clock("k3s-cp-01")).toMatchObject({ offsetMs: 400, uncertaintyMs: 20, how: "ssh", steady: true });

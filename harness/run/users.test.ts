@@ -7,7 +7,7 @@ import { type RunningCommand, start } from "../tools/exec.ts";
 import { type Process, processStart, thisProcess, tryLock } from "../tools/owner.ts";
 import { ClusterDir, type ClusterState } from "./cluster.ts";
 import { reap } from "./reap.ts";
-import { forThisProcess, otherUsers, passing, use, worksFor } from "./users.ts";
+import { forThisProcess, markInUse, otherUsers, passing, worksFor } from "./users.ts";
 
 let paths: { state: string; cache: string };
 beforeEach(() => {
@@ -30,9 +30,9 @@ function made(name: string, goesWith?: Process): ClusterDir {
 async function user({ stateDir, name }: ClusterDir): Promise<RunningCommand> {
   const said = Promise.withResolvers<string>();
   const program = `
-    const { use } = await import("${projectRoot}/harness/run/users.ts");
+    const { markInUse } = await import("${projectRoot}/harness/run/users.ts");
     const { ClusterDir } = await import("${projectRoot}/harness/run/cluster.ts");
-    use(new ClusterDir(${JSON.stringify(stateDir)}, ${JSON.stringify(name)}));
+    markInUse(new ClusterDir(${JSON.stringify(stateDir)}, ${JSON.stringify(name)}));
     console.log("it does");
     setInterval(() => {}, 1_000);`;
   const command = start(process.execPath, ["-e", program], { onLine: said.resolve });
@@ -69,7 +69,7 @@ test("it stays as long as another kpi is at work on it", async () => {
 
 test("this process does not count itself, forgets who has ended, and makes no cluster by using one", async () => {
   const cluster = made("own");
-  use(cluster);
+  markInUse(cluster);
   const other = await user(cluster);
   expect(otherUsers(cluster)).toHaveLength(1);
   process.kill(other.pid, "SIGKILL");
@@ -77,7 +77,7 @@ test("this process does not count itself, forgets who has ended, and makes no cl
   expect(otherUsers(cluster)).toEqual([]);
   expect(readdirSync(cluster.path("users")), "who is written down").toHaveLength(1);
   const gone = new ClusterDir(paths.state, "gone");
-  use(gone);
+  markInUse(gone);
   expect(existsSync(gone.dir)).toBe(false);
 });
 

@@ -22,7 +22,7 @@ export const madeForThis = ({ goesWith }: ClusterState): boolean =>
 const usersDir = (cluster: ClusterDir) => cluster.path("users");
 
 /** Says that this process uses a cluster, as long as both live: it is not taken away meanwhile, unless by `kpi down`. */
-export function use(cluster: ClusterDir): void {
+export function markInUse(cluster: ClusterDir): void {
   if (!cluster.exists()) return;
   try {
     mkdirSync(usersDir(cluster), { recursive: true, mode: 0o700 });
