@@ -31,9 +31,10 @@ export interface SuiteTrace {
 }
 
 /**
- * One trace of several runs, of the claims judged meanwhile and of what was done for them, in Chrome's trace-event format: chrome://tracing and Perfetto open it.
- * Of several runs each has processes of its own, named by it. All on the host's clock: what guests stamped is shifted by their measured offset, which stands in `otherData` with its
- * uncertainty. A guest whose clock was not read is placed by its console lines; without any, its own clock is taken as it is.
+ * One trace of several runs, of the claims judged meanwhile and of what was done for them, in Chrome's trace-event format: chrome://tracing
+ * and Perfetto open it. Of several runs each has processes of its own, named by it. All on the host's clock: what guests stamped is
+ * shifted by their measured offset, which stands in `otherData` with its uncertainty. A guest whose clock was not read is placed by its
+ * console lines; without any, its own clock is taken as it is.
  */
 export function renderTrace(sources: readonly TraceSource[], { claims = [], work = [] }: SuiteTrace = {}): string {
   const layout = new TraceLayout();
