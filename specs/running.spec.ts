@@ -8,6 +8,7 @@ import {
   type Fault,
   forThisProcess,
   knownBinary,
+  markInUse,
   minutes,
   nodeFaults,
   openAccess,
@@ -17,7 +18,6 @@ import {
   run,
   seconds,
   testKpi,
-  markInUse,
 } from "../harness/kit.ts";
 import { askingTwice, holdingObjects } from "./inner-suites.ts";
 import { killed } from "./killed.ts";
@@ -38,16 +38,14 @@ const file = join(dir, "inner.spec.ts");
 const told = join(dir, "killed");
 
 /** bun test as a user calls it, on this file's cluster: a suite of its own, also inside of one. */
-const bunTest = (
-  args: readonly string[],
-  accept: readonly number[],
-  onLine: (line: string) => void = () => {},
-  also: Readonly<Record<string, string>> = {},
-) => {
+const bunTest = (args: readonly string[], options: Parameters<typeof run>[2]) => {
   const of = { KPI_STATE: kpi.state, KPI_CACHE: kpi.cache, TMPDIR: kpi.temporary, KPI_SUITE: "", NO_COLOR: "1" };
-  const env = { ...of, ...also };
   const bun = join(projectRoot, "node_modules", ".bin", "bun");
-  return run(bun, ["test", ...args], { cwd: projectRoot, env, accept, timeout: minutes(3), onLine });
+  return run(bun, ["test", ...args], {
+    ...{ cwd: projectRoot, timeout: minutes(3) },
+    ...options,
+    env: { ...of, ...options?.env },
+  });
 };
 
 let access: Access;
@@ -57,8 +55,8 @@ beforeAll(async () => {
   await labCheckpoint(kpi);
   since = Date.now();
   // Both find no cluster, and begin to make one, as parts of kpi test do.
-  const suite = () =>
-    bunTest(["./specs/network.spec.ts", "-t", "static address"], [0, 1], () => {}, { KPI_PASSING: "1" });
+  const asked = { accept: [0, 1], env: { KPI_PASSING: "1" } };
+  const suite = () => bunTest(["./specs/network.spec.ts", "-t", "static address"], asked);
   suites = await Promise.all([suite(), suite()]);
   const cluster = new ClusterDir(kpi.state, "kpi");
   markInUse(cluster);
@@ -118,7 +116,9 @@ test("a paused machine: the claim on domains fails, and names it", async () => {
   await using fault = await nodeFaults(access, "k3s-worker-02").freeze();
   // Nobody waits for a node that cannot answer.
   await expect(access.ssh("k3s-worker-02", { deadline: minutes(1) })).rejects.toThrow("k3s-worker-02 is paused");
-  const { code, stderr } = await bunTest(["./specs/idempotence.spec.ts", "-t", "every planned domain"], [0, 1]);
+  const { code, stderr } = await bunTest(["./specs/idempotence.spec.ts", "-t", "every planned domain"], {
+    accept: [0, 1],
+  });
   await fault.heal();
   await access.kube().waitForNodes(
     access.plan.nodes.map(({ name }) => name),
@@ -235,7 +235,7 @@ test("a suite that shares it is killed while its pods and an object of a claim a
   };
   const held = join(dir, "held.spec.ts");
   writeFileSync(held, holdingObjects);
-  await expect(bunTest([held], [])).rejects.toThrow("was ended by SIGKILL");
+  await expect(bunTest([held], { accept: [] })).rejects.toThrow("was ended by SIGKILL");
   expect(await left()).toEqual(["kpi-spec", "held"]);
   const { stdout } = await kpi.succeed(["reap"]);
   expect(stdout).toMatch(/removed Namespace kpi-spec-\w{8} in cluster kpi, left by process \d+/);
@@ -250,7 +250,7 @@ test("down in the middle of a suite: the suite ends at once, says so, and nothin
     const gone = kpi.succeed(["down", "kpi"]);
     down.resolve(gone.then(() => performance.now()));
   };
-  const { code, stderr } = await bunTest(["./specs/storage.spec.ts", "-t", "the volume"], [1], onLine);
+  const { code, stderr } = await bunTest(["./specs/storage.spec.ts", "-t", "the volume"], { accept: [1], onLine });
   const ended = performance.now();
   expect(ended - (await down.promise)).toBeLessThan(seconds(20));
   expect(code, stderr).toBe(1);

@@ -20,7 +20,7 @@ export interface ClusterState {
   /** The checkpoint that it went on from, for a fork. */
   readonly origin?: { readonly checkpoint: string; readonly cluster: string };
   /** For whom it was made: it goes when that process has ended and nobody uses it. Absent where it stays until `kpi down`. */
-  readonly goesWith?: Process;
+  readonly goesWith?: Process | undefined;
 }
 
 /** A cluster's own directory and what lies in it. Directories 0700, files 0600. */

@@ -80,10 +80,8 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
   try {
     readCheckpoint(dir); // it was there when it was chosen; from here on it stays
     const origin = { checkpoint: manifest.id, cluster: manifest.cluster };
-    const state = {
-      ...{ plan, spec: manifest.spec, run, image: manifest.image, since: new Date().toISOString(), origin },
-      ...(options.goesWith === undefined ? {} : { goesWith: options.goesWith }),
-    };
+    const { spec, image } = manifest;
+    const state = { plan, spec, run, image, since: new Date().toISOString(), origin, goesWith: options.goesWith };
     cluster.write({ ...state, phase: "making" });
     takeKnown(dir, cluster, run);
     whole = checkWhole(options, stop).then(() => mark("the checkpoint is whole"));

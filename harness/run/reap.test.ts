@@ -2,11 +2,11 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { projectRoot } from "../core/paths.ts";
 import { labMarker } from "../lab/process.ts";
-import { type RunningCommand, type RunOptions, start } from "../tools/exec.ts";
+import { start } from "../tools/exec.ts";
 import { ClusterDir } from "./cluster.ts";
 import { reap } from "./reap.ts";
+import { speaking } from "./speaking.ts";
 
 let paths: { state: string; cache: string };
 beforeEach(() => {
@@ -14,19 +14,6 @@ beforeEach(() => {
   paths = { state: join(dir, "state"), cache: join(dir, "cache") };
 });
 afterEach(() => rmSync(join(paths.state, ".."), { recursive: true, force: true }));
-
-/** Runs a program that never ends by itself until it has said a line, with the modules of this project at hand. */
-async function speaking(program: string, options: RunOptions = {}): Promise<RunningCommand> {
-  const said = Promise.withResolvers<string>();
-  const load = `const load = (path) => import("${projectRoot}/harness/" + path);`;
-  const command = start(
-    process.execPath,
-    ["-e", `${load} ${program} console.log("so far"); setInterval(() => {}, 1_000);`],
-    { ...options, onLine: (line) => said.resolve(line) },
-  );
-  await Promise.race([said.promise, command.done]);
-  return command;
-}
 
 test("of a killed test goes its state directory, its labs, and whoever is still making a cluster there", async () => {
   const temporary = join(paths.state, "..", "temporary");

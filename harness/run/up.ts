@@ -92,15 +92,12 @@ export async function up(options: UpOptions): Promise<UpResult> {
     }
   }
   using intent = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
-  const goesWith = worksFor();
   const seen: Partial<Seen> = {};
   try {
     if (before !== undefined || existsSync(cluster.labDir))
       await unmakeCluster(cluster, before?.plan.host ?? plan.host);
-    const state = {
-      ...{ plan, spec: options.spec, run: log.run, image: "", since: new Date().toISOString() },
-      ...(goesWith === undefined ? {} : { goesWith }),
-    };
+    const since = new Date().toISOString();
+    const state = { plan, spec: options.spec, run: log.run, image: "", since, goesWith: worksFor() };
     cluster.write({ ...state, phase: "making" });
     await runStages(
       plan.stages,

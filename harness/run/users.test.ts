@@ -2,11 +2,10 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { projectRoot } from "../core/paths.ts";
-import { type RunningCommand, start } from "../tools/exec.ts";
 import { type Process, processStart, thisProcess, tryLock } from "../tools/owner.ts";
 import { ClusterDir, type ClusterState } from "./cluster.ts";
 import { reap } from "./reap.ts";
+import { speaking } from "./speaking.ts";
 import { forThisProcess, markInUse, otherUsers, passing, worksFor } from "./users.ts";
 
 let paths: { state: string; cache: string };
@@ -27,18 +26,11 @@ function made(name: string, goesWith?: Process): ClusterDir {
 }
 
 /** Another process that uses a cluster until it is killed. */
-async function user({ stateDir, name }: ClusterDir): Promise<RunningCommand> {
-  const said = Promise.withResolvers<string>();
-  const program = `
-    const { markInUse } = await import("${projectRoot}/harness/run/users.ts");
-    const { ClusterDir } = await import("${projectRoot}/harness/run/cluster.ts");
-    markInUse(new ClusterDir(${JSON.stringify(stateDir)}, ${JSON.stringify(name)}));
-    console.log("it does");
-    setInterval(() => {}, 1_000);`;
-  const command = start(process.execPath, ["-e", program], { onLine: said.resolve });
-  await Promise.race([said.promise, command.done]);
-  return command;
-}
+const user = ({ stateDir, name }: ClusterDir) =>
+  speaking(`
+    const { markInUse } = await load("run/users.ts");
+    const { ClusterDir } = await load("run/cluster.ts");
+    markInUse(new ClusterDir(${JSON.stringify(stateDir)}, ${JSON.stringify(name)}));`);
 
 test("a cluster goes when the process for which it was made has ended; others stay", async () => {
   const [passed, living, own] = [made("passed", dead), made("living", thisProcess()), made("own")];

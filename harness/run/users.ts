@@ -1,4 +1,4 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { entries } from "../tools/directory.ts";
 import { isAlive, ownerNamed, type Process, processName, thisProcess, tryLock } from "../tools/owner.ts";
@@ -23,12 +23,14 @@ const usersDir = (cluster: ClusterDir) => cluster.path("users");
 
 /** Says that this process uses a cluster, as long as both live: it is not taken away meanwhile, unless by `kpi down`. */
 export function markInUse(cluster: ClusterDir): void {
-  if (!cluster.exists()) return;
+  const dir = usersDir(cluster);
   try {
-    mkdirSync(usersDir(cluster), { recursive: true, mode: 0o700 });
-    writeFileSync(join(usersDir(cluster), processName(thisProcess())), "", { mode: 0o600 });
+    if (!existsSync(dir)) mkdirSync(dir, { mode: 0o700 }); // and nothing above it: the cluster may have gone
+    writeFileSync(join(dir, processName(thisProcess())), "", { mode: 0o600 });
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error; // it goes at this moment
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "EEXIST") return markInUse(cluster); // somebody else was quicker
+    if (code !== "ENOENT") throw error; // there is no such cluster, or it goes at this moment
   }
 }
 
@@ -52,27 +54,23 @@ export interface Passing {
 }
 
 /** The clusters that go, or will: they were made for processes that have ended, and no person has asked for them since. */
-export function passing(state: string): readonly Passing[] {
-  return clusterNames(state).flatMap((name) => {
-    const cluster = new ClusterDir(state, name);
-    const maker = madeFor(cluster);
-    return maker === undefined || isAlive(maker) ? [] : [{ cluster, maker, users: otherUsers(cluster) }];
-  });
+export const passing = (state: string): readonly Passing[] =>
+  clusterNames(state).flatMap((name) => asPassing(new ClusterDir(state, name)) ?? []);
+
+function asPassing(cluster: ClusterDir): Passing | undefined {
+  const maker = madeFor(cluster);
+  return maker === undefined || isAlive(maker) ? undefined : { cluster, maker, users: otherUsers(cluster) };
 }
 
 /** Removes a cluster that was made for a process which has ended. False where it stays: somebody uses it, or is at work on it. */
 export async function removePassing({ cluster }: Passing): Promise<boolean> {
   const lock = tryLock(cluster.lockPath);
   if ("heldBy" in lock) return false;
-  try {
-    // Whoever begins to use it does so before looking whether somebody has it: from here on nobody new comes.
-    const maker = madeFor(cluster);
-    if (maker === undefined || isAlive(maker) || otherUsers(cluster).length > 0) return false;
-    await unmakeCluster(cluster, cluster.read()?.plan.host ?? { kind: "lab" });
-    return true;
-  } finally {
-    lock.release();
-  }
+  using _lock = lock;
+  // Whoever begins to use it does so before looking whether somebody has it: from here on nobody new comes.
+  if (asPassing(cluster)?.users.length !== 0) return false;
+  await unmakeCluster(cluster, cluster.read()?.plan.host ?? { kind: "lab" });
+  return true;
 }
 
 /** For whom a cluster that is Ready was made; one that is being made is unmade otherwise (journal.ts), and one that was kept stays. */
