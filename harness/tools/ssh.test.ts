@@ -4,6 +4,7 @@ import { createServer, connect, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type AuthContext, Server, type ServerChannel, utils } from "ssh2";
+import { notYet, until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "./exec.ts";
@@ -15,6 +16,8 @@ const dir = mkdtempSync(join(tmpdir(), "kpi-ssh-test-"));
 const hostKey = generateSshKey("host");
 const userKey = generateSshKey("operator");
 const clients = new Set<{ end(): void }>();
+/** Signals that commands were sent. */
+const signals: string[] = [];
 let server: Server;
 let port: number;
 
@@ -50,9 +53,11 @@ beforeAll(async () => {
     client.on("close", () => clients.delete(client));
     client.on("authentication", authenticate);
     client.on("session", (accept: () => NodeJS.EventEmitter) => {
-      accept().on("exec", (accept: () => ServerChannel, _reject: unknown, info: { command: string }) =>
+      const session = accept();
+      session.on("exec", (accept: () => ServerChannel, _reject: unknown, info: { command: string }) =>
         answer(info.command, accept()),
       );
+      session.on("signal", (_accept: unknown, _reject: unknown, { name }: { name: string }) => signals.push(name));
     });
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -113,6 +118,27 @@ test("timeouts, aborts and lost connections end a command", async () => {
   expect((await failure(node.exec("cut"))).what).toContain("connection was lost");
   await node.closed;
   expect((await failure(node.exec("echo"))).what).toContain("could not be started");
+});
+
+test("a machine that hangs before it begins with a command fails it in time, and is told to end it when it wakes", async () => {
+  const ends: Socket[] = [];
+  const tunnel = createServer((near) => {
+    const far = connect({ host: "127.0.0.1", port });
+    near.pipe(far).pipe(near);
+    ends.push(near, far);
+  }).listen(0, "127.0.0.1");
+  const address = tunnel.address() as { readonly port: number };
+  await using node = await connectSsh({
+    ...access(),
+    open: async () => connect({ host: "127.0.0.1", port: address.port }),
+  });
+  signals.length = 0;
+  for (const end of ends) end.pause();
+  const error = await failure(node.exec("hang late", { timeout: milliseconds(30) }));
+  expect(error.what).toContain("did not end within 30ms");
+  for (const end of ends) end.resume();
+  await until("it was told", seconds(3), () => signals.includes("TERM") || notYet("it runs"));
+  tunnel.close();
 });
 
 test("a machine that ends the connection is lost, even where the tunnel to it stays half open", async () => {

@@ -172,13 +172,14 @@ class Connection implements NodeConnection {
       });
 
     stop.throwIfAborted();
-    const { channel, finished } = await orAborted(stop, this.open(command, fail, options.onLine));
+    const opening = this.open(command, fail, options.onLine);
     const lost = this.closed.then(() => {
       throw fail(lostConnection);
     });
     lost.catch(() => {}); // only the race below listens
-    channel.end(options.input ?? "");
     try {
+      const { channel, finished } = await orAborted(stop, opening);
+      channel.end(options.input ?? "");
       const { code, signal, stdout, stderr } = await orAborted(stop, Promise.race([finished, lost]));
       const elapsed = milliseconds(performance.now() - began);
       const result = { stdout: hide(stdout.replace(/\n$/, "")), stderr: hide(stderr.replace(/\n$/, "")), elapsed };
@@ -187,7 +188,7 @@ class Connection implements NodeConnection {
       throw fail(signal === undefined ? lostConnection : `was ended by ${signal}`, lastLines(result));
     } catch (error) {
       if (!stop.aborted) throw error;
-      terminate(channel);
+      opening.then(({ channel }) => terminate(channel)).catch(() => {}); // a machine that hung may open it yet
       options.signal?.throwIfAborted();
       throw fail(`did not end within ${formatDuration(options.timeout ?? 0)}`);
     }
