@@ -1,4 +1,3 @@
-import { chmodSync } from "node:fs";
 import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
@@ -217,8 +216,7 @@ function record(at: string, seen: unknown, plan: Plan): void {
   const dir = process.env["KPI_RECORD"];
   if (dir === undefined || dir === "") return;
   for (const [name, value] of Object.entries({ [at]: seen, plan })) {
-    writeWhole(join(dir, `${fileName(name)}.json`), `${JSON.stringify(value, null, 1)}\n`);
-    chmodSync(join(dir, `${fileName(name)}.json`), 0o644);
+    writeWhole(join(dir, `${fileName(name)}.json`), `${JSON.stringify(value, null, 1)}\n`, 0o644);
   }
 }
 

@@ -12,11 +12,11 @@ test("a file is its owner's, and replaced as a whole: who has the old one open g
   expect(statSync(path).mode & 0o777).toBe(0o600);
   expect(statSync(join(at.dir, "new")).mode & 0o777).toBe(0o700);
   const open = openSync(path, "r");
-  writeWhole(path, "[1]", 0o644);
+  writeWhole(path, "[1]", 0o666);
   expect(readFileSync(open, "utf8")).toBe('{"old":true}');
   closeSync(open);
   expect(readWhole<number[]>(path)).toEqual([1]);
-  expect(statSync(path).mode & 0o777).toBe(0o644);
+  expect(statSync(path).mode & 0o777).toBe(0o666);
   expect(readdirSync(join(at.dir, "new"))).toEqual(["file.json"]);
 });
 

@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 /**
- * Writes a file whole or not at all, and its directory where there is none; for its owner only, unless `mode` says otherwise. Whoever
+ * Writes a file whole or not at all, and its directory where there is none; for its owner only, unless `mode` says otherwise, whatever the umask. Whoever
  * reads it meanwhile sees what was there before.
  */
 export function writeWhole(path: string, text: string, mode = 0o600): void {
@@ -10,6 +10,7 @@ export function writeWhole(path: string, text: string, mode = 0o600): void {
   const part = `${path}.${process.pid}.part`; // two processes may write the same one
   try {
     writeFileSync(part, text, { mode });
+    chmodSync(part, mode & 0o777);
     renameSync(part, path);
   } catch (error) {
     rmSync(part, { force: true });
