@@ -11,7 +11,7 @@ const state = join(dir, "state");
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
 const kpi = (...args: string[]) =>
   run(bun, [join(projectRoot, "harness", "cli.ts"), ...args], {
-    env: { KPI_STATE: state, KPI_CACHE: join(dir, "cache") },
+    env: { KPI_STATE: state, KPI_CACHE: join(dir, "cache"), FORCE_COLOR: "1" }, // as some CI services set it
     accept: [0, 1, 2, 130],
   });
 

@@ -107,7 +107,6 @@ async function guestCpuMs(accelerator: Accelerator, image: string, signal?: Abor
   const timed = ["-c", "TIMEFORMAT='%U %S'; time prlimit --core=0 \"$@\"", "bash", ...qemu];
   const { stderr } = await run("bash", timed, {
     cwd: "/",
-    env: { LC_ALL: "C" },
     timeout: seconds(60),
     accept: [passed],
     hint: "QEMU does not run the calibration's guest: kpi doctor",

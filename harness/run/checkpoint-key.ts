@@ -6,6 +6,7 @@ import { probeAccelerator } from "../lab/accelerator.ts";
 import { checkpointFormat } from "../lab/checkpoint.ts";
 import { findImage } from "../supplies/image.ts";
 import { inspectSupplies, loadLock, type SupplyView } from "../supplies/supplies.ts";
+import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
 
 /** All that decides what is in a checkpoint and whether this machine can go on from it: name to value. */
@@ -51,9 +52,9 @@ export async function currentInputs(
   paths: KpiPaths,
   signal: AbortSignal,
 ): Promise<CheckpointInputs> {
-  const options = { signal, env: { LC_ALL: "C" } };
+  const options = { signal };
   const { cache } = paths;
-  const packer = Bun.which("packer") === null ? ["packer"] : []; // looking at a program of this machine means hashing it
+  const packer = findProgram("packer") === undefined ? ["packer"] : []; // looking at a program of this machine means hashing it
   const names = [plan.image.source, plan.k3s.distribution, "terraform-provider-libvirt", ...packer];
   const [accelerator, qemu, libvirt, supplies] = await Promise.all([
     probeAccelerator({ cache, signal }),
@@ -89,7 +90,7 @@ async function imageKeyOf(plan: Plan, { cache }: KpiPaths, supplies: readonly Su
   const source = supplies.find(({ name }) => name === plan.image.source);
   const guest = source?.files["guest.qcow2"];
   if (source === undefined || guest === undefined) return "its source is not there";
-  const packer = Bun.which("packer") ?? supplies.find(({ name }) => name === "packer")?.files["packer"]?.path;
+  const packer = findProgram("packer") ?? supplies.find(({ name }) => name === "packer")?.files["packer"]?.path;
   if (packer === undefined) return "packer is not there";
   const image = await findImage({
     plan,

@@ -7,11 +7,12 @@ import { KpiError } from "../core/errors.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Host } from "../core/plan.ts";
 import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
+import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
 import { freeGiB, type Memory, machineMemory } from "./capacity.ts";
 import { type HypervisorFacts, lookAtHypervisor } from "./doctor-hypervisor.ts";
 import { tools } from "./doctor-programs.ts";
-import { anyLacking, type ToolFact, toolsPath } from "./doctor-tools.ts";
+import { anyLacking, type ToolFact } from "./doctor-tools.ts";
 
 /** What is known of the operating system, from os-release(5). */
 export interface OsFacts {
@@ -117,8 +118,8 @@ async function lookForTools(signal?: AbortSignal): Promise<Record<string, ToolFa
   const found = await Promise.all(
     tools.map(async (tool) => {
       for (const program of tool.programs) {
-        const path = Bun.which(program, { PATH: toolsPath() });
-        if (path === null) continue;
+        const path = findProgram(program);
+        if (path === undefined) continue;
         return [tool.id, { path, version: await toolVersion(path, tool.version, signal) }] as const;
       }
       const file = tool.files?.find((path) => existsSync(path));
@@ -145,7 +146,7 @@ async function tryAccelerator({
   signal,
 }: GatherOptions): Promise<Pick<Facts, "accelerator" | "bootsNothing">> {
   if (host.kind === "libvirt" && isRemote(host.uri)) return {};
-  if (Bun.which("qemu-system-x86_64", { PATH: toolsPath() }) === null) return {};
+  if (findProgram("qemu-system-x86_64") === undefined) return {};
   try {
     return { accelerator: await probeAccelerator({ cache: paths.cache, ...(signal === undefined ? {} : { signal }) }) };
   } catch (error) {
@@ -163,9 +164,8 @@ function tryNetwork(signal?: AbortSignal): Promise<Tried> {
 }
 
 async function tryCommand(command: string, args: readonly string[], signal?: AbortSignal): Promise<Tried> {
-  const env = { PATH: toolsPath() };
   try {
-    await run(command, args, { env, timeout: seconds(20), ...(signal === undefined ? {} : { signal }) });
+    await run(command, args, { timeout: seconds(20), ...(signal === undefined ? {} : { signal }) });
     return { works: true };
   } catch (error) {
     signal?.throwIfAborted();

@@ -2,6 +2,7 @@ import { chmodSync, existsSync, readFileSync, rmSync, writeFileSync } from "node
 import { minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
+import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
 import { thisOwner } from "../tools/owner.ts";
 import type { Check } from "./doctor-check.ts";
@@ -113,7 +114,7 @@ const services = ["libvirtd", "libvirt-guests", "virtlogd"];
 
 /** Nor at the next boot. They are the system's own instances; the lab's libvirtd needs none of them. */
 async function disableDaemons(): Promise<void> {
-  if (Bun.which("systemctl") === null) return;
+  if (findProgram("systemctl") === undefined) return;
   const units = [...services.map((name) => `${name}.service`), ...sockets.map((name) => `${name}.socket`)];
   // One by one: which of them exist differs by release, and one that does not must not keep the others.
   for (const unit of units) {

@@ -9,11 +9,6 @@ export interface ToolFact {
   readonly version: string;
 }
 
-/** The user's PATH and where system programs are, which some users' PATH lacks. */
-export function toolsPath(): string {
-  return [process.env["PATH"] ?? "", "/usr/local/sbin", "/usr/sbin", "/sbin"].filter(Boolean).join(":");
-}
-
 /** One check for each tool that is needed at one of these places. */
 export function checkTools(facts: Facts, places: readonly Place[]): Check[] {
   return tools

@@ -38,7 +38,7 @@ interface Part {
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
 /** Compiled as k3s-lab's `build` compiles: what one has compiled the other need not. */
 const goTest = [
-  ...["env", "CGO_ENABLED=0", "go", "test", "-C", join(projectRoot, "fixtures", "k3s-lab")],
+  ...["env", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "go", "test", "-C", join(projectRoot, "fixtures", "k3s-lab")],
   ...["-trimpath", "-buildvcs=false", "-vet=off", "-tags=providerless,netgo,osusergo", "./internal/..."],
 ];
 const units = ["harness", "packer", "cloud-init", "terraform-libvirt", "fixtures"];

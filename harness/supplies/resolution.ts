@@ -172,7 +172,7 @@ export class Resolution {
     const { supply, signal, onProgress, cache } = this;
     if (supply.build === undefined) return;
     using _ = await this.shared.slots.take(signal, () => onProgress({ what: "waiting for another build to end" }));
-    const env = Object.fromEntries(Object.entries(this.shared.env).filter(isSet));
+    const env = Object.fromEntries(Object.entries(this.shared.context.env ?? {}).filter(isSet));
     await runRecipe(this.shared.context.lock, supply, supply.build, staging, { cache, env, signal, onProgress });
   }
 

@@ -3,6 +3,7 @@ import { open, rm } from "node:fs/promises";
 import { type Duration, formatDuration, milliseconds } from "../core/duration.ts";
 import { notYet, until } from "../core/deadline.ts";
 import { KpiError } from "../core/errors.ts";
+import { proxyFor } from "../tools/environment.ts";
 import { isCacheTrouble } from "./store.ts";
 import { type Partial, readPartial, writeNote } from "./partial.ts";
 
@@ -128,7 +129,9 @@ class Line {
       headers["range"] = `bytes=${had.size}-`;
       headers["if-range"] = had.validator;
     }
-    const options = { headers, redirect: "manual", signal: this.signal, decompress: false } as const;
+    const proxy = proxyFor(new URL(url));
+    const rest = proxy === undefined ? {} : { proxy };
+    const options = { headers, redirect: "manual", signal: this.signal, decompress: false, ...rest } as const;
     try {
       return await until("an answer", this.limits.answer, () => fetch(url, options));
     } catch (error) {

@@ -3,11 +3,12 @@ import { dirname } from "node:path";
 import { execa } from "execa";
 import { type Duration, formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
+import { personsEnvironment, programEnvironment } from "./environment.ts";
 
 /** How one outside program is run. Times are `Duration`s; paths are absolute. */
 export interface RunOptions {
   cwd?: string;
-  /** Added to this process's environment. */
+  /** Added to what {@link programEnvironment} gives. */
   env?: Record<string, string>;
   /** Text for standard input; without it standard input is empty. */
   input?: string;
@@ -99,7 +100,8 @@ export function start(command: string, args: readonly string[], options: RunOpti
 
   const child = execa(file, argv, {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    ...(options.env === undefined ? {} : { env: options.env }),
+    env: { ...programEnvironment(), ...options.env },
+    extendEnv: false,
     ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     cancelSignal,
@@ -174,7 +176,12 @@ export async function attach(
   args: readonly string[],
   env: Record<string, string> = {},
 ): Promise<number> {
-  const result = await execa(command, args, { env, stdio: "inherit", reject: false });
+  const result = await execa(command, args, {
+    env: { ...personsEnvironment(), ...env },
+    extendEnv: false,
+    stdio: "inherit",
+    reject: false,
+  });
   if (result.exitCode === undefined && result.signal === undefined) {
     throw new KpiError("command", `${command} could not be started (${result.code ?? "unknown"})`, {
       command: shellQuote([command, ...args]),

@@ -99,7 +99,7 @@ export class Machines {
     accept: readonly number[] = [0],
   ): Promise<CommandResult> {
     const stoppable = this.signal === undefined ? {} : { signal: this.signal };
-    const options = { env: { LC_ALL: "C" }, timeout, accept, ...stoppable };
+    const options = { timeout, accept, ...stoppable };
     return run("virsh", ["--quiet", "-c", this.uri, ...args], options);
   }
 }

@@ -110,7 +110,7 @@ export class Libvirt {
       queue.push(event);
       wake.resolve();
     };
-    const options = { env, onLine, grace: seconds(1), ...(signal === undefined ? {} : { signal }) };
+    const options = { onLine, grace: seconds(1), ...(signal === undefined ? {} : { signal }) };
     await using virsh = start("virsh", ["-c", this.uri, "event", "--all", "--loop", "--timestamp"], options);
     const ended = virsh.done.then(() => {
       throw new KpiError("command", "libvirt's events ended", { command: `virsh -c '${this.uri}' event --all --loop` });
@@ -137,12 +137,10 @@ export class Libvirt {
     signal?: AbortSignal,
     accept: readonly number[] = [0],
   ): Promise<CommandResult> {
-    const options = { env, accept, timeout: seconds(30), ...(signal === undefined ? {} : { signal }) };
+    const options = { accept, timeout: seconds(30), ...(signal === undefined ? {} : { signal }) };
     return run("virsh", ["--quiet", "-c", this.uri, ...args], options);
   }
 }
-
-const env = { LC_ALL: "C" };
 
 function volume(pool: string, line: string): Volume[] {
   const [name = "", path = ""] = line.trim().split(/ {2,}/);
