@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { orAborted } from "../core/deadline.ts";
+import { until } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import { emptyRecord } from "../core/record.ts";
 import type { RunningCluster } from "../run/running.ts";
@@ -28,7 +28,8 @@ export async function lookAtFork<At extends keyof SeenAt>(
   };
   try {
     const observed = Promise.all(stages.map(async (stage) => [stage, await observers[stage].observe(look)] as const));
-    return Object.fromEntries(await orAborted(AbortSignal.timeout(limit), observed)) as unknown as Pick<SeenAt, At>;
+    const seen = await until(`the looks at ${running.name} did not end`, limit, () => observed);
+    return Object.fromEntries(seen) as unknown as Pick<SeenAt, At>;
   } finally {
     const made = await workload?.catch(() => undefined);
     await made?.[Symbol.asyncDispose]();

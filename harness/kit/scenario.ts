@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { until } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { Kube } from "../tools/kube.ts";
 import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
@@ -83,7 +84,10 @@ const checkpoints = new Map<SharedCluster, Promise<Checkpoint>>();
 export function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
   const find = async () => {
     const fitting = async () => {
-      const found = await fittingCheckpoint(await shared.plan(), kpiPaths(), AbortSignal.timeout(minutes(2)));
+      const plan = await shared.plan();
+      const found = await until("looking for a checkpoint that fits did not end", minutes(2), (signal) =>
+        fittingCheckpoint(plan, kpiPaths(), signal),
+      );
       return "why" in found ? undefined : found;
     };
     const known = await fitting();

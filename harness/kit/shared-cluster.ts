@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { orAborted } from "../core/deadline.ts";
+import { until } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
@@ -154,7 +154,8 @@ export class SharedCluster {
       this.#fingerprint ??= takeFingerprint(session, nodes);
       this.#fingerprint.catch(() => {}); // a cluster that cannot be asked fails its claims, not the guard
     }
-    const looking = () => session.whileItRuns(() => orAborted(AbortSignal.timeout(lookLimit), observe(look)));
+    const looking = () =>
+      session.whileItRuns(() => until(`the look at ${at} did not end`, lookLimit, () => observe(look)));
     const seen = await noteWork(run.plan.cluster, `look at ${at}`, looking);
     record(at, seen, run.plan);
     return seen;

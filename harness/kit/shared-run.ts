@@ -79,7 +79,8 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
  * fail the same claim in every suite until the tree changes: there the cold start is made, and measured, again.
  */
 async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
-  const found = await fittingCheckpoint(plan, paths, AbortSignal.timeout(minutes(1)));
+  const find = (signal: AbortSignal) => fittingCheckpoint(plan, paths, signal);
+  const found = await until("looking for a checkpoint that fits did not end", minutes(1), find);
   if ("why" in found) return true;
   return judgeStages(readRecord(coldRun(found.stored.dir)), plan).every(({ within }) => within);
 }

@@ -286,7 +286,8 @@ interface Volume {
 }
 
 async function get<T>(kube: Kube, path: string): Promise<T> {
-  const { status, text } = await kube.request(path, { signal: AbortSignal.timeout(seconds(30)) });
+  const ask = (signal: AbortSignal) => kube.request(path, { signal });
+  const { status, text } = await until(`the API did not answer to ${path}`, seconds(30), ask);
   if (status !== 200)
     throw new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
   return JSON.parse(text) as T;

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { cpus } from "node:os";
-import { orAborted } from "../core/deadline.ts";
+import { until } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { KpiPaths } from "../core/paths.ts";
@@ -179,7 +179,7 @@ async function tryLoopback(): Promise<Tried> {
   const { promise, resolve } = Promise.withResolvers<Tried>();
   server.once("error", (error) => resolve({ works: false, why: error.message }));
   server.listen(0, "127.0.0.1", () => resolve({ works: true }));
-  const tried = await orAborted(AbortSignal.timeout(5_000), promise);
+  const tried = await until("listening on loopback did not begin", seconds(5), () => promise);
   server.close();
   return tried;
 }

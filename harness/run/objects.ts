@@ -1,3 +1,4 @@
+import { until } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import { accessIfThere } from "./access.ts";
@@ -44,7 +45,8 @@ function named({ apiVersion = "", kind = "", metadata }: Manifest): Manifest {
 /** Removes objects whose maker is dead or about to end. False when their cluster is gone, and they with it. */
 export async function removeObjects(state: string, intent: Intent & { kind: "objects" }): Promise<boolean> {
   const access = await accessIfThere(new ClusterDir(state, intent.cluster));
-  await access?.kube().delete(intent.objects, AbortSignal.timeout(limit));
+  const remove = (signal: AbortSignal) => access?.kube().delete(intent.objects, signal);
+  await until(`${describeObjects(intent)} did not go`, limit, remove);
   return access !== undefined;
 }
 

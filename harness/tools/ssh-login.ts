@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { orAborted } from "../core/deadline.ts";
+import { until } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
 import { keyExchange, SshClient } from "./ssh.ts";
 import { type LoginAnswer, type LoginAttempt, LoginAttempts } from "./ssh-auth.ts";
@@ -40,7 +40,7 @@ export async function tryLogin({ user, hostKey, open, attempts }: LoginOptions):
       hostVerifier: (key) => key.toString("base64") === expected.base64,
       authHandler: login.handler,
     });
-    return login.answer(await orAborted(AbortSignal.timeout(limit), promise));
+    return login.answer(await until(`${user} was neither let in nor refused`, limit, () => promise));
   } finally {
     client.destroy();
     socket.destroy();
