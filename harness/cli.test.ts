@@ -100,6 +100,12 @@ test("of chosen tests the results are printed as JSON, and what the tests say go
   rmSync(state, { recursive: true });
 });
 
+test("output that cannot be written is an error, and says so", async () => {
+  const words = [bun, join(projectRoot, "harness", "cli.ts"), "plan", "lab", "--json"];
+  const { stderr } = await run("sh", ["-c", 'exec "$@" > /dev/full', "sh", ...words], { accept: [1] });
+  expect(stderr).toStartWith("kpi: what was said is not whole: the system refuses: no space left on device");
+});
+
 test("an error as JSON has its kind and its sentence", async () => {
   const { stdout, code } = await kpi("plan", join(dir, "absent.yaml"), "--json");
   expect(code).toBe(2);

@@ -98,7 +98,8 @@ function print(text: string): number {
 
 const { version } = (await import("../package.json", { with: { type: "json" } })).default;
 const argv = process.argv.slice(2);
-endWithReader();
+let unwritten: Error | undefined;
+endWithReader((why) => (unwritten ??= why));
 try {
   process.exitCode = await main(argv);
 } catch (error) {
@@ -111,4 +112,9 @@ try {
 await Promise.all(
   [process.stdout, process.stderr].map((stream) => new Promise<void>((done) => void stream.write("", () => done()))),
 );
+await new Promise((told) => void setImmediate(told)); // bun says a turn later what it could not write
+if (unwritten !== undefined) {
+  process.stderr.write(`kpi: what was said is not whole: ${renderError(unwritten)}\n`);
+  process.exitCode ||= 1;
+}
 process.exit();

@@ -1,4 +1,7 @@
 import { expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { errorFields, errorJson, exitCode, KpiError, renderError } from "./errors.ts";
 
 const error = new KpiError("deadline", "install: k3s on n1 did not become active", {
@@ -23,6 +26,26 @@ test("an error is one sentence, then one line a field", () => {
 test("anything else is a bug and shows its stack", () => {
   expect(renderError(new TypeError("x is undefined"))).toMatch(/^bug: TypeError: x is undefined\n\s+at /);
 });
+
+test("what the system refuses is no bug: it says what, and where", () => {
+  const dir = mkdtempSync(join(tmpdir(), "errors-"));
+  writeFileSync(join(dir, "file"), "");
+  const refused = thrownBy(() => mkdirSync(join(dir, "file", "below"), { recursive: true }));
+  expect(renderError(refused)).toBe(`the system refuses: not a directory, mkdir '${join(dir, "file", "below")}'`);
+  expect(errorJson(refused)["kind"]).toBe("host");
+  const full = thrownBy(() => writeFileSync("/dev/full", "text"));
+  expect(renderError(full)).toStartWith("the system refuses: no space left on device, write\n  hint: free space");
+  expect(renderError(thrownBy(() => readFileSync(join(dir, "absent"))))).toStartWith("bug: ");
+  rmSync(dir, { recursive: true });
+});
+
+function thrownBy(work: () => unknown): unknown {
+  try {
+    return work();
+  } catch (error) {
+    return error;
+  }
+}
 
 test("json has the same fields", () => {
   expect(errorJson(error)).toMatchObject({

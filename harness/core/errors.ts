@@ -29,8 +29,8 @@ export interface ErrorFields {
 }
 
 /**
- * The only error that kpi throws on purpose. Anything else that reaches the command line is a bug and is shown with
- * its stack.
+ * The only error that kpi throws on purpose. Anything else that reaches the command line is what the system refuses ({@link isRefusal}),
+ * or a bug, which is shown with its stack.
  */
 export class KpiError extends Error {
   override readonly name = "KpiError";
@@ -69,6 +69,24 @@ export class KpiError extends Error {
   }
 }
 
+const refusals: ReadonlySet<unknown> = new Set([
+  ...["ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENOTDIR", "ENAMETOOLONG", "EMFILE", "ENFILE", "ENOMEM", "EIO"],
+]);
+
+/** Whether an error is the system's: a full or read-only disk, missing rights, a file where a directory should be. */
+export const isRefusal = (error: unknown): error is Error & { readonly code: string } =>
+  error instanceof Error && refusals.has((error as { code?: unknown }).code);
+
+/** The system's refusal in our words; anything else as it is. */
+function inOurWords(error: unknown): unknown {
+  if (!isRefusal(error)) return error;
+  const full = ["ENOSPC", "EDQUOT", "EROFS"].includes(error.code);
+  return new KpiError("host", `the system refuses: ${error.message.replace(`${error.code}: `, "")}`, {
+    ...(full ? { hint: "free space there, or set KPI_STATE, KPI_CACHE or TMPDIR to another disk" } : {}),
+    cause: error,
+  });
+}
+
 function definedFields(error: KpiError): ErrorFields {
   const { expected, got, command, hint } = error;
   return {
@@ -87,7 +105,8 @@ export function exitCode(error: unknown): 1 | 2 | 130 {
 }
 
 /** The text a person reads: the sentence first, then one indented line a field. A bug keeps its stack. */
-export function renderError(error: unknown): string {
+export function renderError(thrown: unknown): string {
+  const error = inOurWords(thrown);
   if (!(error instanceof KpiError)) {
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     return `bug: ${stack}\n  hint: this is a fault in kpi itself; please report it with the lines above`;
@@ -102,7 +121,8 @@ export function renderError(error: unknown): string {
 }
 
 /** The same for `--json`. */
-export function errorJson(error: unknown): Record<string, unknown> {
+export function errorJson(thrown: unknown): Record<string, unknown> {
+  const error = inOurWords(thrown);
   if (!(error instanceof KpiError)) {
     return { kind: "bug", what: error instanceof Error ? error.message : String(error) };
   }

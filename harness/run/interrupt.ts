@@ -23,12 +23,13 @@ export function onInterrupt(stop: (why: KpiError) => void): Disposable {
 
 /**
  * When nobody reads any more what this process prints (`kpi up | head`), it ends as it does when its terminal hangs up: what it was making is
- * unmade. Without this it would go on unseen, or, in bun, end in the middle of a write.
+ * unmade. Without this it would go on unseen, or, in bun, end in the middle of a write. What cannot be written otherwise (a full disk) ends
+ * nothing that is being made: `onUnwritten` is told.
  */
-export function endWithReader(): void {
+export function endWithReader(onUnwritten: (why: Error) => void): void {
   let gone = false;
   const onError = (error: NodeJS.ErrnoException) => {
-    if (error.code !== "EPIPE") throw error;
+    if (error.code !== "EPIPE") return onUnwritten(error);
     if (gone) return;
     gone = true;
     if (process.listenerCount("SIGHUP") === 0) process.exit(130);

@@ -1,7 +1,7 @@
 import { createReadStream } from "node:fs";
 import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { KpiError } from "../core/errors.ts";
+import { isRefusal, KpiError } from "../core/errors.ts";
 import { abandoned, entries, hiddenName } from "../tools/directory.ts";
 import type { Supply } from "./lock.ts";
 
@@ -47,18 +47,13 @@ export function contentDir(cache: string, name: string, version: string, key: st
 /** Where the bytes of an unfinished download of it wait. */
 export const downloadDir = (cache: string, name: string) => join(supplyDir(cache, name), ".download");
 
-const cacheTroubles: ReadonlySet<unknown> = new Set(["ENOSPC", "EDQUOT", "EACCES", "EPERM", "EROFS", "ENOTDIR"]);
-
-/** Whether the file system, and nothing outside, is to blame. */
-export const isCacheTrouble = (error: unknown): boolean => cacheTroubles.has((error as NodeJS.ErrnoException)?.code);
-
 /** Does work that writes into the cache; says so, as a `host` error, when it is the cache that fails. */
 export async function inCache<T>(cache: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {
-    if (!isCacheTrouble(error)) throw error;
-    throw new KpiError("host", `the cache ${cache} cannot be written: ${(error as Error).message}`, {
+    if (!isRefusal(error)) throw error;
+    throw new KpiError("host", `the cache ${cache} cannot be written: ${error.message}`, {
       hint: "free some space, or set KPI_CACHE to another directory",
       cause: error,
     });

@@ -2,9 +2,8 @@ import { createReadStream } from "node:fs";
 import { open, rm } from "node:fs/promises";
 import { type Duration, formatDuration, milliseconds } from "../core/duration.ts";
 import { notYet, until } from "../core/deadline.ts";
-import { KpiError } from "../core/errors.ts";
+import { isRefusal, KpiError } from "../core/errors.ts";
 import { proxyFor } from "../tools/environment.ts";
-import { isCacheTrouble } from "./store.ts";
 import { type Partial, readPartial, writeNote } from "./partial.ts";
 
 /** What went wrong with one attempt. `again`: trying once more may help. `hostDown`: so would every other file of that host. */
@@ -163,7 +162,7 @@ class Line {
         onChunk(chunk, done);
       }
     } catch (error) {
-      if (isCacheTrouble(error)) throw error;
+      if (isRefusal(error)) throw error;
       throw this.explain(error);
     } finally {
       over = true;
