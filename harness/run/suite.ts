@@ -150,6 +150,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
   using record = openSuiteRecord(suiteDir(options.paths.state));
   const began = new Date();
   const tests: BunTest[] = [];
+  const staying = new Set<string>();
   for (const part of parts(options)) {
     options.say(`── ${part.name}`);
     const [command = "", ...args] = part.command;
@@ -174,7 +175,7 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
         options.say(line);
       },
     });
-    const { code, elapsed } = await ran.finally(() => tidy(options)); // whatever comes of it, an interrupt too
+    const { code, elapsed } = await ran.finally(() => tidy(options, staying)); // whatever comes of it, an interrupt too
     const tally = part.single === true ? single(code) : readTally(lines, code);
     sum = add(sum, tally);
     tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
@@ -184,12 +185,17 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
   return { tally: sum, dir: record.dir };
 }
 
-/** What a part has left goes: the shared clusters that it made, and, of one that was stopped, its forks for instance. */
-async function tidy({ paths, say }: SuiteOptions): Promise<void> {
+/**
+ * What a part has left goes: the shared clusters that it made, and, of one that was stopped, its forks for instance. That a cluster
+ * stays is said once.
+ */
+async function tidy({ paths, say }: SuiteOptions, staying: Set<string>): Promise<void> {
   await reap(paths, (line) => say(`── removed ${line}`));
   for (const { cluster, users } of passing(paths.state)) {
     const who = users.map(({ pid }) => pid).join(", ") || "another kpi";
-    say(`── cluster ${cluster.name} stays until process ${who} ends, which uses it`);
+    const told = `── cluster ${cluster.name} stays until process ${who} ends, which uses it`;
+    if (!staying.has(told)) say(told);
+    staying.add(told);
   }
 }
 

@@ -67,6 +67,7 @@ test("this process does not count itself, forgets who has ended, and makes no cl
   process.kill(other.pid, "SIGKILL");
   await other.done.catch(() => {}); // it ends by that signal
   expect(otherUsers(cluster)).toEqual([]);
+  markInUse(cluster);
   expect(readdirSync(cluster.path("users")), "who is written down").toHaveLength(1);
   const gone = new ClusterDir(paths.state, "gone");
   markInUse(gone);

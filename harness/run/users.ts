@@ -26,6 +26,7 @@ export function markInUse(cluster: ClusterDir): void {
   const dir = usersDir(cluster);
   try {
     if (!existsSync(dir)) mkdirSync(dir, { mode: 0o700 }); // and nothing above it: the cluster may have gone
+    forgetEnded(cluster);
     writeFileSync(join(dir, processName(thisProcess())), "", { mode: 0o600 });
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
@@ -34,15 +35,22 @@ export function markInUse(cluster: ClusterDir): void {
   }
 }
 
-/** The other processes that use a cluster. */
-export function otherUsers(cluster: ClusterDir): readonly Process[] {
-  return entries(usersDir(cluster)).flatMap((name) => {
+/** The processes that use a cluster. */
+export const users = (cluster: ClusterDir): readonly Process[] =>
+  entries(usersDir(cluster))
+    .flatMap((name) => ownerNamed(name) ?? [])
+    .filter(isAlive);
+
+/** Those but this one. */
+export const otherUsers = (cluster: ClusterDir): readonly Process[] =>
+  users(cluster).filter(({ pid }) => pid !== process.pid);
+
+/** Those that have ended do not use it any more. */
+function forgetEnded(cluster: ClusterDir): void {
+  for (const name of entries(usersDir(cluster))) {
     const user = ownerNamed(name);
-    if (user === undefined || user.pid === process.pid) return [];
-    if (isAlive(user)) return [user];
-    rmSync(join(usersDir(cluster), name), { force: true });
-    return [];
-  });
+    if (user === undefined || !isAlive(user)) rmSync(join(usersDir(cluster), name), { force: true });
+  }
 }
 
 /** A cluster whose maker has ended. */
