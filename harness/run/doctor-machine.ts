@@ -76,8 +76,8 @@ function checkAccelerator({ accelerator, bootsNothing, tools }: Facts): Check {
   };
 }
 
-function checkKernel({ namespaces, network, loopback, inotifyInstances, tools }: Facts): Check[] {
-  return [
+function checkKernel({ root, namespaces, network, loopback, inotifyInstances, tools }: Facts): Check[] {
+  const forRoot = [
     tried(
       "namespaces",
       "namespaces",
@@ -86,6 +86,9 @@ function checkKernel({ namespaces, network, loopback, inotifyInstances, tools }:
       "run outside of a container, or with --privileged",
     ),
     triedNetwork(network, tools["ip"] !== undefined),
+  ];
+  return [
+    ...(root ? forRoot : []), // whoever else tries them hears that he is not root
     tried(
       "ports",
       "ports on loopback",

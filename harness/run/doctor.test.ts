@@ -94,6 +94,8 @@ test("a bare Debian 12 lacks packages, and all of it can be mended", () => {
 test("without root, or without an archive, it says what a person must do", () => {
   const bad = blocking(judge({ ...bare, root: false }, lab));
   expect(bad.every(({ fix }) => fix?.automatic === false)).toBe(true);
+  const untried = { works: false, why: "Operation not permitted" };
+  expect(titles({ ...emulated, root: false, namespaces: untried, network: untried }, lab)).toEqual(["root"]);
   const { archive: _none, ...lost } = bare;
   const backports = judge(lost, lab).find(({ id }) => id === "backports");
   expect(backports?.fix).toMatchObject({ automatic: false });
