@@ -51,6 +51,18 @@ export interface TestKpi extends AsyncDisposable {
   removeClusters(): Promise<void>;
 }
 
+/** As somebody's environment may be who does other work on this machine, too. None of it may change anything. */
+const somebodys = {
+  no_proxy: "192.168.122.10,10.20.30.10", // the API of a lab, which is reached through the lab's proxy only
+  ...{
+    LC_ALL: "de_DE.UTF-8",
+    FORCE_COLOR: "1",
+    TF_WORKSPACE: "other",
+    TF_LOG_PROVIDER: "trace",
+    PKR_VAR_image: "other",
+  },
+};
+
 /**
  * Opens a kpi for a test, of a changed copy of the project where one is given. Its directory is made when it is first called, so a file
  * whose tests are filtered out leaves nothing. Disposing removes its clusters first, then its directory.
@@ -75,7 +87,15 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
     timeout: minutes(30),
     grace: minutes(1), // it unmakes what it has made
     ...options,
-    env: { KPI_STATE: state, KPI_CACHE: cache, TMPDIR: temporary, NO_COLOR: "1", ...room, ...options.env },
+    env: {
+      ...somebodys,
+      KPI_STATE: state,
+      KPI_CACHE: cache,
+      TMPDIR: temporary,
+      NO_COLOR: "1",
+      ...room,
+      ...options.env,
+    },
   });
   const any = Array.from({ length: 256 }, (_, code) => code);
   const kpi: TestKpi = {

@@ -61,6 +61,6 @@ test("programs read the user's proxies, and neither his language, colours nor wh
   expect(lines.filter((line) => /^(HTTPS_PROXY|LC_|FORCE_COLOR|TF_|PATH)/.test(line)).sort()).toEqual([
     "HTTPS_PROXY=http://proxy:1",
     "LC_ALL=C.UTF-8",
-    "PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin",
+    "PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin",
   ]);
 });

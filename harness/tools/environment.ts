@@ -12,8 +12,14 @@ const proxyNames = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"].flatMa
 const proxies: Environment = Object.fromEntries(proxyNames.map((name) => [name, process.env[name]]));
 for (const name of proxyNames) delete process.env[name];
 
-// Where system programs are: the PATH of a root that somebody became by `su` lacks it.
-const places = [...(process.env["PATH"] ?? "").split(":"), "/usr/local/sbin", "/usr/sbin", "/sbin"];
+// Where system programs are, and Go as its makers install it: the PATH of a root that somebody became by `su` or `sudo` lacks them.
+const places = [
+  ...(process.env["PATH"] ?? "").split(":"),
+  "/usr/local/sbin",
+  "/usr/sbin",
+  "/sbin",
+  "/usr/local/go/bin",
+];
 process.env["PATH"] = [...new Set(places)].filter((place) => place !== "").join(":");
 
 /** Where a program is, by the PATH above; Bun looks where the one that this process was started with says. */
