@@ -121,9 +121,13 @@ export const clusterCommands: Readonly<Record<string, Command>> = {
 
   status: {
     summary: "what runs, and the commands to use it",
+    positionals: ["[CLUSTER]"],
     options: { lab, cluster, json },
     async run(args) {
-      const status = await clusterStatus(pickCluster(args));
+      const name = args.positionals[0];
+      const status = await clusterStatus(
+        name === undefined ? pickCluster(args) : new ClusterDir(kpiPaths().state, name),
+      );
       return show(flag(args, "json") ? JSON.stringify(status, null, 2) : renderStatus(status));
     },
   },
