@@ -77,6 +77,16 @@ const refusals: ReadonlySet<unknown> = new Set([
 export const isRefusal = (error: unknown): error is Error & { readonly code: string } =>
   error instanceof Error && refusals.has((error as { code?: unknown }).code);
 
+/** Does what is good to have, evidence say, and leaves it out where the system refuses: on a full disk a failure must still be tidied up. */
+export async function unlessRefused<T>(work: () => T | Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    if (!isRefusal(error)) throw error;
+    return undefined;
+  }
+}
+
 /** The system's refusal in our words; anything else as it is. */
 function inOurWords(error: unknown): unknown {
   if (!isRefusal(error)) return error;

@@ -1,7 +1,7 @@
 import { copyFileSync, cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
-import { errorJson, exitCode, KpiError } from "../core/errors.ts";
+import { errorJson, exitCode, KpiError, unlessRefused } from "../core/errors.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import { damage } from "../lab/checkpoint.ts";
 import { makeOverlays, placeDisks, restorePaused } from "../lab/checkpoint-restore.ts";
@@ -123,7 +123,8 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
         () => first,
         (reason: unknown) => reason,
       )) ?? first;
-    const evidence = exitCode(error) === 130 ? [] : keepEvidence(cluster, run, error, marks);
+    const keep = () => (exitCode(error) === 130 ? [] : keepEvidence(cluster, run, error, marks));
+    const evidence = (await unlessRefused(keep)) ?? [];
     await unmakeCluster(cluster, plan.host).catch(() => {}); // the first error is the one that counts; reap tries again
     intent.settle();
     throw error instanceof KpiError ? error.with({ evidence }) : error;

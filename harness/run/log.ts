@@ -12,6 +12,7 @@ export class RunLog implements Disposable {
   record: RunRecord = emptyRecord;
   private readonly began = performance.now();
   private readonly file: number;
+  private torn = false;
 
   constructor(
     readonly run: string,
@@ -33,11 +34,18 @@ export class RunLog implements Disposable {
     return performance.now() - this.began;
   }
 
+  /** The first event that cannot be written fails whatever emits it. Those after it belong to the run's end, which must not fail: they are heard. */
   emit(body: RunEventBody): void {
     const event: RunEvent = { at: new Date().toISOString(), t: Math.round(this.elapsed), ...body };
-    appendFileSync(this.file, `${JSON.stringify(event)}\n`);
     this.record = fold(this.record, event);
     for (const listener of this.listeners) listener(event, this.record);
+    try {
+      appendFileSync(this.file, `${this.torn ? "\n" : ""}${JSON.stringify(event)}\n`);
+    } catch (error) {
+      if (this.torn) return;
+      this.torn = true;
+      throw error;
+    }
   }
 
   [Symbol.dispose](): void {

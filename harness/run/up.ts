@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Duration } from "../core/duration.ts";
-import { errorJson, exitCode, KpiError } from "../core/errors.ts";
+import { errorJson, exitCode, KpiError, unlessRefused } from "../core/errors.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
@@ -121,8 +121,8 @@ export async function up(options: UpOptions): Promise<UpResult> {
     throw await afterFailure(error, options, cluster, log, seen.apply?.access);
   } finally {
     seen.apply?.watching[Symbol.dispose]();
-    keepConsoles(seen.apply?.access, log);
-    keepForSuite(log.dir);
+    await unlessRefused(() => keepConsoles(seen.apply?.access, log));
+    await unlessRefused(() => keepForSuite(log.dir));
     intent.settle();
   }
 }
@@ -180,10 +180,10 @@ async function afterFailure(
   const evidence: string[] = [log.path("events.ndjson")];
   if (access !== undefined && !interrupted) {
     log.emit({ type: "note", text: "collecting evidence" });
-    await collectEvidence(access, log.path("evidence"));
+    await unlessRefused(() => collectEvidence(access, log.path("evidence")));
     evidence.push(log.path("evidence"));
   }
-  keepConsoles(access, log);
+  await unlessRefused(() => keepConsoles(access, log));
   let outcome = error instanceof KpiError ? error.with({ evidence }) : error;
   const state = cluster.read();
   if (options.keep && !interrupted && access !== undefined && state !== undefined) {

@@ -1,0 +1,30 @@
+import { expect, test } from "bun:test";
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { RunEvent } from "../core/event.ts";
+import { RunLog } from "./log.ts";
+import { readEvents } from "./run-files.ts";
+
+const scratch = () => {
+  const dir = mkdtempSync(join(tmpdir(), "log-"));
+  return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
+};
+
+test("events are written as they happen", () => {
+  using at = scratch();
+  using log = new RunLog("r", at.dir, []);
+  log.emit({ type: "note", text: "one" });
+  expect(readEvents(log.dir)).toMatchObject([{ type: "note", text: "one" }]);
+});
+
+test("on a full disk the first event fails the run, and its end is heard all the same", () => {
+  using at = scratch();
+  mkdirSync(join(at.dir, "r"));
+  symlinkSync("/dev/full", join(at.dir, "r", "events.ndjson"));
+  const heard: RunEvent[] = [];
+  using log = new RunLog("r", at.dir, [(event) => void heard.push(event)]);
+  expect(() => log.emit({ type: "note", text: "one" })).toThrow("ENOSPC");
+  log.emit({ type: "note", text: "removing what was made" });
+  expect(heard).toMatchObject([{ text: "one" }, { text: "removing what was made" }]);
+});
