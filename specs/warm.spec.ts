@@ -120,6 +120,22 @@ describe("a fork", () => {
     expect(leaksOf(kpi)).toEqual([]);
   });
 
+  test("on a full disk is unmade at once, and says why", async () => {
+    const full = join(dir, "full");
+    mkdirSync(full);
+    const script = [
+      'mount -t tmpfs -o size=600k none "$KPI_STATE" || exit 3', // this program's own, and gone with it
+      '"$@"',
+      'echo "ended with $?"',
+      'cd "$KPI_STATE" && find clusters labs journal -mindepth 1',
+    ].join("\n");
+    const fork = [join(projectRoot, "kpi"), "fork", "kpi", "--as", "w9"];
+    const env = { KPI_STATE: full, KPI_CACHE: kpi.cache };
+    const { stdout, stderr } = await run("unshare", ["--mount", "sh", "-c", script, "sh", ...fork], { env });
+    expect(stderr).toMatch(/no space left on device/i);
+    expect(stdout, "what is left of it").toBe("ended with 1");
+  });
+
   test.if(soak > 0)(`${times(soak, "SOAK")}: nothing is left, and it gets no slower`, async () => {
     const took: number[] = [];
     const memory: number[] = [];
