@@ -120,11 +120,12 @@ describe("a fork", () => {
     expect(leaksOf(kpi)).toEqual([]);
   });
 
-  test("on a full disk is unmade at once, and says why", async () => {
+  test("whose disk becomes full is unmade at once, and says why", async () => {
     const full = join(dir, "full");
     mkdirSync(full);
     const script = [
-      'mount -t tmpfs -o size=600k none "$KPI_STATE" || exit 3', // this program's own, and gone with it
+      'mount -t tmpfs -o size=4m none "$KPI_STATE" || exit 3', // this program's own, and gone with it
+      '(until [ -d "$KPI_STATE/clusters/w9/terraform" ]; do sleep 0.01; done; cat /dev/zero > "$KPI_STATE/filler") &',
       '"$@"',
       'echo "ended with $?"',
       'cd "$KPI_STATE" && find clusters labs journal -mindepth 1',
