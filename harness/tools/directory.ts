@@ -1,5 +1,5 @@
-import { existsSync, readdirSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { join, relative } from "node:path";
 import { isAlive, ownerNamed, ownName } from "./owner.ts";
 
 /** The names in a directory, sorted; none when it is not there or is no directory. */
@@ -15,6 +15,24 @@ export function entries(dir: string): string[] {
 export function filesBelow(dir: string): string[] {
   if (!existsSync(dir)) return [];
   return [...new Bun.Glob("**/*").scanSync({ cwd: dir, dot: true, onlyFiles: true })].sort();
+}
+
+/**
+ * Whether programs that lie in a directory may be run, as its mount says (`noexec`, proc(5): a line is `DEVICE POINT TYPE OPTIONS ...`, a later
+ * one covers an earlier one).
+ */
+export function mayRunPrograms(dir: string, mounts = readFileSync("/proc/self/mounts", "utf8")): boolean {
+  const path = realpathSync(dir);
+  const covering = mounts.split("\n").flatMap((line) => {
+    const [, point = "", , options = ""] = line.split(" ");
+    const from = point.replace(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
+    return point === "" || relative(from, path).startsWith("..") ? [] : [{ length: from.length, options }];
+  });
+  const nearest = covering.reduce((best, each) => (each.length >= best.length ? each : best), {
+    length: 0,
+    options: "",
+  });
+  return !nearest.options.split(",").includes("noexec");
 }
 
 /** A new hidden name for what this process is making in a directory (`staging`) or removing from it (`gone`); it says whose it is. */
