@@ -1,5 +1,6 @@
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
+import { KpiError } from "./errors.ts";
 
 /** Where kpi keeps things: `cache` may be deleted at any time, `state` describes what is running. Absolute paths. */
 export interface KpiPaths {
@@ -7,13 +8,18 @@ export interface KpiPaths {
   readonly state: string;
 }
 
-/** `$KPI_CACHE` and `$KPI_STATE`, or their defaults below the home directory. */
+/** `$KPI_CACHE` and `$KPI_STATE`, or their defaults below the home directory. Throws a `spec` error for a path that our tools read otherwise. */
 export function kpiPaths(env: Readonly<Record<string, string | undefined>> = process.env): KpiPaths {
   const home = env["HOME"] ?? homedir();
-  return {
-    cache: resolve(env["KPI_CACHE"] || join(home, ".cache", "kpi")),
-    state: resolve(env["KPI_STATE"] || join(home, ".local", "state", "kpi")),
+  const path = (name: string, ...standard: string[]) => {
+    const found = resolve(env[name] || join(home, ...standard));
+    // The libvirt provider takes paths for URLs, and ssh_config has no way to write the others.
+    const [bad] = /[%#?"\\\n\r]|\$\{/.exec(found) ?? [];
+    if (bad === undefined) return found;
+    const what = `${name}: a path with ${JSON.stringify(bad)} is not read as such by Terraform's libvirt provider or by ssh`;
+    throw new KpiError("spec", what, { got: found, hint: `set ${name} to another directory` });
   };
+  return { cache: path("KPI_CACHE", ".cache", "kpi"), state: path("KPI_STATE", ".local", "state", "kpi") };
 }
 
 /** The checkout that this code runs from: specs, templates and recipes are found below it. */

@@ -5,7 +5,7 @@ import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
-import { type CommandResult, run } from "./exec.ts";
+import { type CommandResult, run, shellQuote } from "./exec.ts";
 import {
   configurationOf,
   copyConfiguration,
@@ -207,7 +207,13 @@ export class Terraform {
       if (broken !== undefined) throw broken;
       return result;
     } catch (error) {
-      throw explain(name, `cd ${this.#root} && TF_CLI_CONFIG_FILE=${this.#rc} ${command} ${name}`, faults, log, error);
+      throw explain(
+        name,
+        `cd ${shellQuote([this.#root])} && ${shellQuote(["env", `TF_CLI_CONFIG_FILE=${this.#rc}`, command, name])}`,
+        faults,
+        log,
+        error,
+      );
     }
   }
 
