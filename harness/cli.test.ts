@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectRoot } from "./core/paths.ts";
-import { run } from "./tools/exec.ts";
+import { run, shellQuote } from "./tools/exec.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "cli-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -104,6 +104,30 @@ test("output that cannot be written is an error, and says so", async () => {
   const words = [bun, join(projectRoot, "harness", "cli.ts"), "plan", "lab", "--json"];
   const { stderr } = await run("sh", ["-c", 'exec "$@" > /dev/full', "sh", ...words], { accept: [1] });
   expect(stderr).toStartWith("kpi: what was said is not whole: the system refuses: no space left on device");
+});
+
+test("on a terminal, what runs is drawn while it runs", async () => {
+  const spec = join(dir, "big.yaml");
+  const lab = join(projectRoot, "specs", "lab.yaml");
+  writeFileSync(
+    spec,
+    `extends: ${JSON.stringify(lab)}\nname: big\nnodes: { k3s-cp-01: { machine: { memory: 900GiB } } }\n`,
+  );
+  const command = shellQuote([
+    "env",
+    "TERM=xterm",
+    `KPI_STATE=${state}`,
+    bun,
+    join(projectRoot, "harness", "cli.ts"),
+    "up",
+    spec,
+  ]);
+  const { stdout } = await run("script", ["--quiet", "--return", "--command", command, "/dev/null"], { accept: [1] });
+  const seen = stdout.replaceAll(/\x1b\[\d*[A-Za-z]/g, "");
+  expect(seen).toMatch(/▸ doctor +\d+ms/);
+  expect(seen).toMatch(/✗ doctor +\d+ms/);
+  expect(seen).toContain("memory: needs 903.6 GiB");
+  rmSync(state, { recursive: true });
 });
 
 test("an error as JSON has its kind and its sentence", async () => {

@@ -28,7 +28,8 @@ import {
 async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
   const asJson = flag(args, "json");
   await using view = openView(process.stdout, asJson);
-  return interruptible(async (signal) => {
+  // Awaited here: the view is open until this function returns.
+  return await interruptible(async (signal) => {
     const choice = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), kpiPaths());
     const result = await up({
       ...choice,
@@ -45,7 +46,7 @@ async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
     if (!result.unchanged) show(`\n${renderTimeline(result.record, choice.plan)}`);
     const use = useCommands(result.access);
     return show(`\nuse it:\n  ${use.kubectl}\n  ${use.ssh}`);
-  });
+  }, view.say);
 }
 
 async function remove(args: Arguments): Promise<number> {

@@ -38,16 +38,21 @@ export function endWithReader(onUnwritten: (why: Error) => void): void {
   for (const stream of [process.stdout, process.stderr]) stream.on("error", onError);
 }
 
+const toStderr = (line: string): void => void process.stderr.write(`${line}\n`);
+
 /** Tells who waits for the end what is going on. */
-export function sayStopping(why: KpiError): void {
-  process.stderr.write(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once\n`);
+export function sayStopping(why: KpiError, say = toStderr): void {
+  say(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once`);
 }
 
-/** Runs work that ends itself when the process is told to end: the signal is aborted, and the work unmakes what it made. */
-export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+/**
+ * Runs work that ends itself when the process is told to end: the signal is aborted, and the work unmakes what it made. That it does is
+ * said on standard error, unless something else is drawn there.
+ */
+export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>, say = toStderr): Promise<T> {
   const stop = new AbortController();
   using _listening = onInterrupt((why) => {
-    sayStopping(why);
+    sayStopping(why, say);
     stop.abort(why);
   });
   return await work(stop.signal);
