@@ -96,6 +96,21 @@ test("a tied program dies with the process that started it, however that ends", 
   await until("it is gone", seconds(3), () => processStart(pid) === undefined || notYet("it runs"));
 });
 
+test("a terminal's signals do not reach a program, and one that runs when we end by ourselves ends, too", async () => {
+  const own = readFileSync("/proc/self/stat", "utf8").split(" ");
+  const { stdout } = await run("cat", ["/proc/self/stat"]);
+  const [pid, group, session] = [0, 4, 5].map((index) => stdout.split(" ")[index]);
+  expect([group, session]).toEqual([pid, pid]);
+  expect(own[4]).not.toBe(group);
+  const program = `
+    const { start } = await import("${import.meta.dir}/exec.ts");
+    console.log(start("sleep", ["60"]).pid);
+    start("kpi-no-such-program", []);
+    process.exit();`;
+  const sleeping = Number((await run(process.execPath, ["-e", program])).stdout);
+  await until("it is gone", seconds(3), () => processStart(sleeping) === undefined || notYet("it runs"));
+});
+
 test("a confined program may end in its own way", async () => {
   const said: string[] = [];
   const ready = Promise.withResolvers<void>();

@@ -50,6 +50,11 @@ export const mayConfine = process.getuid?.() === 0;
 
 const running = new Set<RunningCommand>();
 
+// Those that run when this process ends by itself, say at a second Ctrl-C, are told to end.
+process.once("exit", () => {
+  for (const { pid } of running) terminate(pid);
+});
+
 /** Stops every program that this process runs; resolves when all are gone. For a process that is about to end. */
 export async function stopCommands(): Promise<void> {
   await Promise.all([...running].map((command) => command.stop()));
@@ -104,6 +109,8 @@ export function start(command: string, args: readonly string[], options: RunOpti
     extendEnv: false,
     ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
+    // In a session of its own: Ctrl-C is ours to hear. Terraform takes the terminal's and ours for two, and leaves without saving its state.
+    detached: true,
     cancelSignal,
     forceKillAfterDelay: options.grace ?? seconds(5),
     maxBuffer: 64 * 1024 * 1024,
@@ -204,7 +211,16 @@ function terminateChildren(pid: number | undefined): void {
   if (pid === undefined) return;
   try {
     const children = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
-    for (const child of children) if (child !== "") process.kill(Number(child), "SIGTERM");
+    for (const child of children) if (child !== "") terminate(Number(child));
+  } catch {
+    // gone already
+  }
+}
+
+function terminate(pid: number): void {
+  if (pid <= 1) return; // one that could not be started has none, and to kill(2) that is a group, or everybody
+  try {
+    process.kill(pid, "SIGTERM");
   } catch {
     // gone already
   }

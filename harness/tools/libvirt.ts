@@ -110,7 +110,7 @@ export class Libvirt {
       queue.push(event);
       wake.resolve();
     };
-    const options = { onLine, grace: seconds(1), ...(signal === undefined ? {} : { signal }) };
+    const options = { onLine, tied: true, grace: seconds(1), ...(signal === undefined ? {} : { signal }) };
     await using virsh = start("virsh", ["-c", this.uri, "event", "--all", "--loop", "--timestamp"], options);
     const ended = virsh.done.then(() => {
       throw new KpiError("command", "libvirt's events ended", { command: `virsh -c '${this.uri}' event --all --loop` });
