@@ -101,6 +101,23 @@ describe("runStages", () => {
     expect(error).toMatchObject({ kind: "deadline", what: "boot: not finished in time" });
   });
 
+  test("a stage that was told to end has ended before the run has, whatever it has to finish", async () => {
+    const stop = new AbortController();
+    const { promise: finished, resolve: finish } = Promise.withResolvers<void>();
+    const order: string[] = [];
+    const apply = async (signal: AbortSignal) => {
+      await hang(signal).catch(() => {});
+      await finished;
+      order.push("apply");
+    };
+    const running = runStages([stage("apply")], { apply }, () => {}, stop.signal).catch(() => order.push("run"));
+    stop.abort(new KpiError("interrupted", "stopped"));
+    await Bun.sleep(10);
+    finish();
+    await running;
+    expect(order).toEqual(["apply", "run"]);
+  });
+
   test("an interrupt ends every stage and is thrown as it is", async () => {
     const stop = new AbortController();
     const { emit, outcomes } = recorder();

@@ -1,6 +1,6 @@
 import { scaledBudget } from "../core/calibration.ts";
-import { orAborted, until } from "../core/deadline.ts";
-import type { Duration } from "../core/duration.ts";
+import { until } from "../core/deadline.ts";
+import { type Duration, seconds } from "../core/duration.ts";
 import { errorJson, KpiError } from "../core/errors.ts";
 import type { RunEventBody, StageName } from "../core/event.ts";
 import type { StagePlan } from "../core/plan.ts";
@@ -10,6 +10,12 @@ export type StageWork<Seen> = (signal: AbortSignal) => Promise<Seen>;
 
 /** What the stages of a run saw, by stage. A stage reads only what it needs, and that has run before it. */
 export type StageTable<Seen> = { readonly [Name in keyof Seen]: StageWork<Seen[Name]> };
+
+/**
+ * How long a stage may take to end that was told to. Whoever unmakes the cluster must find it standing still: Terraform finishes what is
+ * under way, within a minute, and only then its state tells what there is to remove.
+ */
+const endLimit = seconds(75);
 
 /**
  * Runs the planned stages, each as soon as those it needs have passed, independent ones side by side. The first failure
@@ -49,13 +55,14 @@ export async function runStages<Seen extends Partial<Record<StageName, unknown>>
     emit({ type: "stage-started", stage: stage.name });
     const began = performance.now();
     const elapsed = () => (performance.now() - began) as Duration;
+    let working: Promise<unknown> = Promise.resolve();
     try {
-      await until(`${stage.name}: not finished in time`, deadline(stage), (stop) => orAborted(stop, work(stop)), {
-        signal,
-      });
+      const what = `${stage.name}: not finished in time`;
+      await until(what, deadline(stage), (stop) => (working = work(stop)), { signal });
       emit({ type: "stage-ended", stage: stage.name, outcome: "passed", elapsed: elapsed() });
       return "passed";
     } catch (error) {
+      await until("it ends", endLimit, () => working).catch(() => {});
       if (failing.signal.aborted || interrupt.aborted) {
         const why = interrupt.aborted ? "interrupted" : `by ${blocker}`;
         emit({ type: "stage-ended", stage: stage.name, outcome: "blocked", elapsed: elapsed(), why });

@@ -117,6 +117,7 @@ export async function up(options: UpOptions): Promise<UpResult> {
     log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
     return { record: log.record, access, unchanged: false };
   } catch (error) {
+    seen.apply?.watching[Symbol.dispose](); // what happens to the nodes from here on is our own doing
     if (cluster.read()?.phase === "ready") throw ended(error, log); // interrupted while the checkpoint was made
     throw await afterFailure(error, options, cluster, log, seen.apply?.access);
   } finally {
