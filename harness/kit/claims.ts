@@ -5,6 +5,7 @@ import { type Duration, minutes } from "../core/duration.ts";
 import { errorJson, KpiError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
+import { isEnding } from "../run/journal.ts";
 import { arisesIn, type CallSite, legible, placeOf, pointTo } from "./call-site.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
@@ -108,6 +109,7 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
     await claim.judge(seen, plan, node);
     note("passed", claim.site, { cluster });
   } catch (thrown) {
+    if (isEnding()) await new Promise<never>(() => {}); // as if it still ran: what fails by our leaving says nothing
     const error = thrown instanceof Error ? thrown : pointTo(new Error(`thrown: ${Bun.inspect(thrown)}`), claim.site);
     const named = cluster === undefined ? {} : { cluster };
     if (error instanceof Blocked) {

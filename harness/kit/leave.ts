@@ -7,7 +7,7 @@ import { stopCommands } from "../tools/exec.ts";
 
 /**
  * Ends a bun test that was told to end, with exit code 130. What runs for it is stopped; forks, and what it has made in clusters that
- * go on, are removed. Tests that are still under way fail on it, and make nothing anew.
+ * go on, are removed. Tests that are still under way make nothing anew; claims are not judged any more.
  */
 export async function leave(why: KpiError): Promise<never> {
   const say = (line: string) => process.stderr.write(`kpi: ${line}\n`);

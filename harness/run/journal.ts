@@ -40,6 +40,9 @@ export function declareNoMore(why: Error): void {
   ending = why;
 }
 
+/** Whether this process is about to end. */
+export const isEnding = (): boolean => ending !== undefined;
+
 /** Writes the intent, whole or not at all, before anything of it exists. */
 export function declare(state: string, intent: Intent): Declared {
   if (ending !== undefined) throw ending;
