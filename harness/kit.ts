@@ -27,7 +27,7 @@ export { openLab } from "./lab/lab.ts";
 export { coldRun, readEvents, readRecord } from "./run/run-files.ts";
 export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
 export { forThisProcess, markInUse, passing } from "./run/users.ts";
-export { run } from "./tools/exec.ts";
+export { run, shellQuote } from "./tools/exec.ts";
 export { expect } from "bun:test";
 
 extendExpect();

@@ -15,7 +15,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { coldRun, minutes, openCheckpoint, projectRoot, readRecord, run, testKpi } from "../harness/kit.ts";
+import { coldRun, minutes, openCheckpoint, projectRoot, readRecord, run, shellQuote, testKpi } from "../harness/kit.ts";
 import { holdingFork } from "./inner-suites.ts";
 import { killed } from "./killed.ts";
 import { expectReady, labCheckpoint } from "./lab-checkpoint.ts";
@@ -54,6 +54,14 @@ const down = (name: string) => kpi.succeed(["down", "--lab", name]);
 const kubectl = async (lab: string, ...args: string[]) =>
   (await kpi.succeed(["kubectl", "--lab", lab, ...args])).stdout;
 const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+/** What `kpi console` shows to a person at a terminal, who leaves by its key, Ctrl-]. */
+async function consoleOf(lab: string): Promise<string> {
+  const own = ["env", `KPI_STATE=${kpi.state}`, join(projectRoot, "kpi"), "console", "--lab", lab, "k3s-worker-01"];
+  const keys = `until grep -q "Escape character\\|error:" "$0"; do sleep 0.1; done; printf "\\035"`;
+  const script = `: > "$0"; { ${keys}; } | script --quiet --return --flush --command "$1" "$0"`;
+  const options = { accept: [0, 1], timeout: minutes(1) };
+  return (await run("sh", ["-c", script, join(dir, "console.txt"), shellQuote(own)], options)).stdout;
+}
 const manifest = () => openCheckpoint("kpi", { cache: kpi.cache, state: kpi.state }).stored;
 
 /** How long it took this machine to make the cluster that was frozen, from Terraform's beginning to the last node's Ready, in milliseconds. */
@@ -108,6 +116,7 @@ describe("a fork", () => {
       const { stdout } = await kpi.succeed(["ssh", "--lab", name, "k3s-worker-01", "--", "hostname -I"]);
       expect(stdout).toContain("192.168.122.11");
     }
+    expect(await consoleOf("w1")).toContain("Connected to domain 'k3s-worker-01'");
     const labs = JSON.parse((await kpi.succeed(["labs", "--json"])).stdout);
     expect(labs.map((lab: any) => [lab.name, lab.state, lab.phase, lab.checkpoint])).toEqual(
       atOnce.map((name) => [name, "running", "ready", forks[0]?.checkpoint]),

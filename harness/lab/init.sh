@@ -35,7 +35,7 @@ for share in "$dir"/shares/*; do # links to directories of the host, read-only i
   mount -o remount,bind,ro "$inside"
 done
 mount -t tmpfs -o mode=755,size=64m tmpfs /run
-mkdir -p /run/libvirt /run/tmp
+mkdir -p /run/libvirt /run/tmp /run/lock # the last for the lock of a console that somebody has open
 mount --bind "$dir/run" /run/libvirt
 mount -t sysfs sysfs /sys # this network's devices instead of the host's, and no control groups
 
