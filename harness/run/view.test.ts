@@ -54,8 +54,10 @@ test("a terminal shows a table that is drawn over itself, and above it what is s
       expect.stringMatching(/^▸ doctor/),
       expect.stringMatching(/^▸ supplies/),
     ]);
+    await view[Symbol.asyncDispose]();
+    terminal.write("what follows\n");
   }
-  expect(lines).toHaveLength(5);
+  expect(lines.slice(4)).toEqual([expect.stringMatching(/^▸ supplies/), "what follows"]);
 });
 
 test("no more is drawn than the terminal has rows, and one that does not say its size has some", () => {

@@ -83,6 +83,7 @@ function tableView(out: Terminal, colour: boolean): View {
     },
     say,
     async [Symbol.asyncDispose]() {
+      if (stop.signal.aborted) return; // what has been written since must not be drawn over
       stop.abort();
       await drawing;
       draw();
