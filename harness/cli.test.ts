@@ -9,8 +9,9 @@ const dir = mkdtempSync(join(tmpdir(), "cli-"));
 afterAll(() => rmSync(dir, { recursive: true }));
 const state = join(dir, "state");
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
+const cli = join(projectRoot, "harness", "cli.ts");
 const kpi = (...args: string[]) =>
-  run(bun, [join(projectRoot, "harness", "cli.ts"), ...args], {
+  run(bun, [cli, ...args], {
     env: { KPI_STATE: state, KPI_CACHE: join(dir, "cache"), FORCE_COLOR: "1" }, // as some CI services set it
     accept: [0, 1, 2, 130],
   });
@@ -101,8 +102,8 @@ test("of chosen tests the results are printed as JSON, and what the tests say go
 });
 
 test("output that cannot be written is an error, and says so", async () => {
-  const words = [bun, join(projectRoot, "harness", "cli.ts"), "plan", "lab", "--json"];
-  const { stderr } = await run("sh", ["-c", 'exec "$@" > /dev/full', "sh", ...words], { accept: [1] });
+  const words = ["sh", bun, cli, "plan", "lab", "--json"];
+  const { stderr } = await run("sh", ["-c", 'exec "$@" > /dev/full', ...words], { accept: [1] });
   expect(stderr).toStartWith("kpi: what was said is not whole: the system refuses: no space left on device");
 });
 
@@ -113,16 +114,9 @@ test("on a terminal, what runs is drawn while it runs", async () => {
     spec,
     `extends: ${JSON.stringify(lab)}\nname: big\nnodes: { k3s-cp-01: { machine: { memory: 900GiB } } }\n`,
   );
-  const command = shellQuote([
-    "env",
-    "TERM=xterm",
-    `KPI_STATE=${state}`,
-    bun,
-    join(projectRoot, "harness", "cli.ts"),
-    "up",
-    spec,
-  ]);
-  const { stdout } = await run("script", ["--quiet", "--return", "--command", command, "/dev/null"], { accept: [1] });
+  const options = { env: { TERM: "xterm", KPI_STATE: state }, accept: [1] };
+  const command = shellQuote([bun, cli, "up", spec]);
+  const { stdout } = await run("script", ["--quiet", "--return", "--command", command, "/dev/null"], options);
   const seen = stdout.replaceAll(/\x1b\[\d*[A-Za-z]/g, "");
   expect(seen).toMatch(/▸ doctor +\d+ms/);
   expect(seen).toMatch(/✗ doctor +\d+ms/);

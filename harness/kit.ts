@@ -54,13 +54,11 @@ export interface TestKpi extends AsyncDisposable {
 /** As somebody's environment may be who does other work on this machine, too. None of it may change anything. */
 const somebodys = {
   no_proxy: "192.168.122.10,10.20.30.10", // the API of a lab, which is reached through the lab's proxy only
-  ...{
-    LC_ALL: "de_DE.UTF-8",
-    FORCE_COLOR: "1",
-    TF_WORKSPACE: "other",
-    TF_LOG_PROVIDER: "trace",
-    PKR_VAR_image: "other",
-  },
+  LC_ALL: "de_DE.UTF-8",
+  FORCE_COLOR: "1",
+  TF_WORKSPACE: "other",
+  TF_LOG_PROVIDER: "trace",
+  PKR_VAR_image: "other",
 };
 
 /**

@@ -57,7 +57,7 @@ async function remove(args: Arguments): Promise<number> {
     if (flag(args, "purge")) purgeCache(paths.cache);
     return show("nothing to remove");
   }
-  const cluster = name === undefined ? pickCluster(args) : new ClusterDir(paths.state, name);
+  const cluster = pickCluster(args, name);
   if (!known.includes(cluster.name)) {
     throw new KpiError("spec", `there is no cluster ${JSON.stringify(cluster.name)}`, {
       expected: known.join(", ") || "none exists",
@@ -125,10 +125,7 @@ export const clusterCommands: Readonly<Record<string, Command>> = {
     positionals: ["[CLUSTER]"],
     options: { lab, cluster, json },
     async run(args) {
-      const name = args.positionals[0];
-      const status = await clusterStatus(
-        name === undefined ? pickCluster(args) : new ClusterDir(kpiPaths().state, name),
-      );
+      const status = await clusterStatus(pickCluster(args, args.positionals[0]));
       return show(flag(args, "json") ? JSON.stringify(status, null, 2) : renderStatus(status));
     },
   },

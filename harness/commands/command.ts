@@ -72,20 +72,21 @@ export function required(args: Arguments, index: number, what: string): string {
 }
 
 /**
- * The cluster meant: the lab or cluster that is named, else the only one that is no fork, else the only one. `--lab` takes any lab
- * that runs a cluster, forks too; `--cluster` what `kpi up` made, in a lab or on a host.
+ * The cluster meant: `name` where one is given, else the lab or cluster of the options, else the only one that is no fork, else the only
+ * one. `--lab` takes any lab that runs a cluster, forks too; `--cluster` what `kpi up` made, in a lab or on a host.
  */
-export function pickCluster(args: Arguments): ClusterDir {
+export function pickCluster(args: Arguments, name?: string): ClusterDir {
   const { state } = kpiPaths();
+  if (name !== undefined) return new ClusterDir(state, name);
   const [inLab, made] = [text(args, "lab"), text(args, "cluster")];
   if (inLab !== undefined && made !== undefined)
     throw new KpiError("spec", "--lab and --cluster name the same thing twice", { expected: "one of them" });
   const known = clusterNames(state);
   const own = known.filter((name) => !isFork(new ClusterDir(state, name)));
-  const name = inLab ?? made ?? (own.length === 1 ? own[0] : known.length === 1 ? known[0] : undefined);
+  const picked = inLab ?? made ?? (own.length === 1 ? own[0] : known.length === 1 ? known[0] : undefined);
   if (made !== undefined && !own.includes(made) && known.includes(made))
     throw new KpiError("spec", `${made} is a fork`, { expected: `--lab ${made}` });
-  if (name !== undefined) return new ClusterDir(state, name);
+  if (picked !== undefined) return new ClusterDir(state, picked);
   if (known.length === 0) throw new KpiError("host", "there is no cluster", { hint: "make one with: kpi up" });
   throw new KpiError("spec", "which cluster?", { expected: `--lab ${known.join(" | ")}` });
 }

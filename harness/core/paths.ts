@@ -2,6 +2,9 @@ import { homedir } from "node:os";
 import { join, resolve } from "node:path";
 import { KpiError } from "./errors.ts";
 
+/** Variables, by name; what is undefined is not set. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Where kpi keeps things: `cache` may be deleted at any time, `state` describes what is running. Absolute paths. */
 export interface KpiPaths {
   readonly cache: string;
@@ -9,7 +12,7 @@ export interface KpiPaths {
 }
 
 /** `$KPI_CACHE` and `$KPI_STATE`, or their defaults below the home directory. Throws a `spec` error for a path that our tools read otherwise. */
-export function kpiPaths(env: Readonly<Record<string, string | undefined>> = process.env): KpiPaths {
+export function kpiPaths(env: Environment = process.env): KpiPaths {
   const home = env["HOME"] ?? homedir();
   const path = (name: string, ...standard: string[]) => {
     const found = resolve(env[name] || join(home, ...standard));

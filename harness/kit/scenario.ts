@@ -1,10 +1,9 @@
 import { readFile } from "node:fs/promises";
-import { until } from "../core/deadline.ts";
 import { minutes } from "../core/duration.ts";
 import type { Kube } from "../tools/kube.ts";
 import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
 import { networkFaults, type NetworkFaults } from "../run/network-fault.ts";
-import { type Checkpoint, fittingCheckpoint, openCluster, type RunningCluster } from "../run/running.ts";
+import { type Checkpoint, openCluster, type RunningCluster } from "../run/running.ts";
 import { whyUnhealthy } from "../run/watch.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { changes, type Fingerprint, lasting, takeFingerprint } from "./guard.ts";
@@ -15,6 +14,7 @@ import type { SeenAt } from "./observers.ts";
 import { noteWork } from "./results.ts";
 import { Session } from "./session.ts";
 import type { SharedCluster } from "./shared-cluster.ts";
+import { fittingWithin } from "./shared-run.ts";
 
 /** What a destructive scenario works with: a cluster of its own, forked from the shared one. */
 export interface ForkedCluster {
@@ -84,10 +84,7 @@ const checkpoints = new Map<SharedCluster, Promise<Checkpoint>>();
 export function checkpointOf(shared: SharedCluster): Promise<Checkpoint> {
   const find = async () => {
     const fitting = async () => {
-      const plan = await shared.plan();
-      const found = await until("looking for a checkpoint that fits did not end", minutes(2), (signal) =>
-        fittingCheckpoint(plan, kpiPaths(), signal),
-      );
+      const found = await fittingWithin(minutes(2), await shared.plan(), kpiPaths());
       return "why" in found ? undefined : found;
     };
     const known = await fitting();

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { judgeStages } from "../core/calibration.ts";
 import { notYet, until } from "../core/deadline.ts";
-import { minutes, seconds } from "../core/duration.ts";
+import { type Duration, minutes, seconds } from "../core/duration.ts";
 import { errorFields, type ErrorFields, type ErrorKind, KpiError } from "../core/errors.ts";
 import type { RunEvent, StageName } from "../core/event.ts";
 import { type KpiPaths, kpiPaths, projectRoot } from "../core/paths.ts";
@@ -74,13 +74,17 @@ export async function joinRun(spec: string, plan: Plan, paths = kpiPaths()): Pro
   }
 }
 
+/** The checkpoint that fits, or why none does; looking for it may take so long. */
+export function fittingWithin(limit: Duration, plan: Plan, paths: KpiPaths): ReturnType<typeof fittingCheckpoint> {
+  return until("looking for a checkpoint that fits did not end", limit, (stop) => fittingCheckpoint(plan, paths, stop));
+}
+
 /**
  * Whether the checkpoint that fits, if one does, is of a cold start that kept its budgets. One that was made on a busy machine would
  * fail the same claim in every suite until the tree changes: there the cold start is made, and measured, again.
  */
 async function isOnTime(plan: Plan, paths: KpiPaths): Promise<boolean> {
-  const find = (signal: AbortSignal) => fittingCheckpoint(plan, paths, signal);
-  const found = await until("looking for a checkpoint that fits did not end", minutes(1), find);
+  const found = await fittingWithin(minutes(1), plan, paths);
   if ("why" in found) return true;
   return judgeStages(readRecord(coldRun(found.stored.dir)), plan).every(({ within }) => within);
 }

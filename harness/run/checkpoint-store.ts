@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } 
 import { join } from "node:path";
 import { parseSize } from "../core/size.ts";
 import { KpiError } from "../core/errors.ts";
+import type { Environment } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Digests, SavedLab } from "../lab/checkpoint.ts";
 import { abandoned, entries, filesBelow, hiddenName } from "../tools/directory.ts";
@@ -48,7 +49,7 @@ export interface Uses {
 export const checkpointsDir = (cache: string) => join(cache, "checkpoints");
 
 /** The room that checkpoints may take together, in bytes: `KPI_CHECKPOINT_SPACE`, 12GiB unless said otherwise. With 0 none are made. */
-export function checkpointSpace(env: Readonly<Record<string, string | undefined>> = process.env): number {
+export function checkpointSpace(env: Environment = process.env): number {
   const text = env["KPI_CHECKPOINT_SPACE"] || "12GiB";
   const mebibytes = text === "0" ? 0 : parseSize(text);
   if (mebibytes !== undefined) return mebibytes * 1024 * 1024;

@@ -38,7 +38,8 @@ export function endWithReader(onUnwritten: (why: Error) => void): void {
   for (const stream of [process.stdout, process.stderr]) stream.on("error", onError);
 }
 
-const toStderr = (line: string): void => void process.stderr.write(`${line}\n`);
+/** Says a line where results do not go. */
+export const toStderr = (line: string): void => void process.stderr.write(`${line}\n`);
 
 /** Tells who waits for the end what is going on. */
 export function sayStopping(why: KpiError, say = toStderr): void {

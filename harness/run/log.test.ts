@@ -1,15 +1,10 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { RunEvent } from "../core/event.ts";
+import { scratch } from "../tools/scratch.ts";
 import { RunLog } from "./log.ts";
 import { readEvents } from "./run-files.ts";
-
-const scratch = () => {
-  const dir = mkdtempSync(join(tmpdir(), "log-"));
-  return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true }) };
-};
 
 test("events are written as they happen", () => {
   using at = scratch();

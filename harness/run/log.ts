@@ -34,7 +34,10 @@ export class RunLog implements Disposable {
     return performance.now() - this.began;
   }
 
-  /** The first event that cannot be written fails whatever emits it. Those after it belong to the run's end, which must not fail: they are heard. */
+  /**
+   * The first event that cannot be written fails whatever emits it. Those after it belong to the run's end, which must not fail: they
+   * are heard.
+   */
   emit(body: RunEventBody): void {
     const event: RunEvent = { at: new Date().toISOString(), t: Math.round(this.elapsed), ...body };
     this.record = fold(this.record, event);

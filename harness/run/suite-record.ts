@@ -1,6 +1,7 @@
 import { closeSync, copyFileSync, existsSync, mkdirSync, openSync, readFileSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
 import type { ClaimResult, WorkResult } from "../core/claim.ts";
+import type { Environment } from "../core/paths.ts";
 
 /** What is written down as it ends, a line each. */
 export interface Lines<T> {
@@ -27,14 +28,14 @@ export const passingVariable = "KPI_PASSING";
 export const longVariable = "KPI_LONG";
 
 /** A suite's directory: the one that this process belongs to, else a new one below `state` (not made yet). */
-export function suiteDir(state: string, env: Readonly<Record<string, string | undefined>> = process.env): string {
+export function suiteDir(state: string, env: Environment = process.env): string {
   const given = env[suiteVariable];
   if (given !== undefined && given !== "") return given;
   return join(state, "suites", `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}-${process.pid}`);
 }
 
 /** A run of a suite's own kpi, whose state goes with its test, leaves what results and trace are made of with the suite, if there is one. */
-export function keepForSuite(runDir: string, env: Readonly<Record<string, string | undefined>> = process.env): void {
+export function keepForSuite(runDir: string, env: Environment = process.env): void {
   const suite = env[suiteVariable];
   if (suite === undefined || suite === "") return;
   const dir = join(suite, "runs", basename(runDir));

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import type { Environment } from "../core/paths.ts";
 import { entries } from "../tools/directory.ts";
 import { isAlive, ownerNamed, type Process, processName, thisProcess, tryLock } from "../tools/owner.ts";
 import { ClusterDir, clusterNames, type ClusterState } from "./cluster.ts";
@@ -12,8 +13,7 @@ const forVariable = "KPI_FOR";
 export const forThisProcess = (): Readonly<Record<string, string>> => ({ [forVariable]: processName(thisProcess()) });
 
 /** For which process this kpi works; undefined where a person has called it. */
-export const worksFor = (env: Readonly<Record<string, string | undefined>> = process.env): Process | undefined =>
-  ownerNamed(env[forVariable] ?? "");
+export const worksFor = (env: Environment = process.env): Process | undefined => ownerNamed(env[forVariable] ?? "");
 
 /** Whether a cluster was made for this process, and is still its own. */
 export const madeForThis = ({ goesWith }: ClusterState): boolean =>

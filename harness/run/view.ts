@@ -1,7 +1,9 @@
 import { ticks } from "../core/deadline.ts";
 import { milliseconds } from "../core/duration.ts";
+import type { Environment } from "../core/paths.ts";
 import { emptyRecord, type RunRecord } from "../core/record.ts";
 import { plainEvent, renderTable } from "../report/table.ts";
+import { toStderr } from "./interrupt.ts";
 import type { RunListener } from "./log.ts";
 
 /** How a run is shown while it runs. */
@@ -27,15 +29,13 @@ export function openView(out: Terminal, json: boolean, env: Environment = proces
   return draws ? tableView(out, env["NO_COLOR"] === undefined) : lineView(out, thinned(plainEvent));
 }
 
-type Environment = Readonly<Record<string, string | undefined>>;
-
 function lineView(out: Terminal, render: (event: Parameters<RunListener>[0]) => string | undefined): View {
   return {
     listen(event) {
       const line = render(event);
       if (line !== undefined) out.write(`${line}\n`);
     },
-    say: (line) => void process.stderr.write(`${line}\n`),
+    say: toStderr,
     [Symbol.asyncDispose]: async () => {},
   };
 }

@@ -1,4 +1,6 @@
 import { stat } from "node:fs/promises";
+import type { Environment } from "../core/paths.ts";
+import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
 import type { MachineSource } from "./lock.ts";
 import { sha256File } from "./store.ts";
@@ -17,13 +19,13 @@ export type MachineProgram =
 /** Looks for one of the programs on the PATH, in a version that is new enough. Says why when there is none. */
 export async function findOnMachine(
   source: MachineSource,
-  env: Readonly<Record<string, string | undefined>>,
+  env: Environment,
   signal?: AbortSignal,
 ): Promise<MachineProgram> {
   const seen: string[] = [];
   for (const program of source.programs) {
-    const path = Bun.which(program, { PATH: env["PATH"] ?? "" });
-    if (path === null) continue;
+    const path = findProgram(program, env);
+    if (path === undefined) continue;
     const version = await versionOf(path, signal);
     if (version === undefined) seen.push(`${path} tells no version`);
     else if (compareVersions(version, source.atLeast) < 0) seen.push(`${path} is ${version}, below ${source.atLeast}`);

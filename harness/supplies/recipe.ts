@@ -3,6 +3,7 @@ import { basename, join } from "node:path";
 import { milliseconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
+import type { Environment } from "../core/paths.ts";
 import { mayConfine, run } from "../tools/exec.ts";
 import type { BuildSource, BuildTool, Supply, SupplyLock } from "./lock.ts";
 import { sha256File, type Staging, supplyDir } from "./store.ts";
@@ -75,7 +76,7 @@ export async function runRecipe(
   supply: Supply,
   build: BuildSource,
   staging: Staging,
-  options: { cache: string; env: Record<string, string>; signal?: AbortSignal; onProgress?: OnProgress },
+  options: { cache: string; env: Environment; signal?: AbortSignal; onProgress?: OnProgress },
 ): Promise<void> {
   const log = buildLog(options.cache, supply.name);
   await rm(log, { force: true });

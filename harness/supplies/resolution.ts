@@ -4,6 +4,7 @@ import { type Duration, formatDuration, milliseconds, minutes, seconds } from ".
 import { notYet, until } from "../core/deadline.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
+import type { Environment } from "../core/paths.ts";
 import { tryLock } from "../tools/owner.ts";
 import { type Content, type Contents, contentsOf } from "./content.ts";
 import { downloadLimits } from "./download.ts";
@@ -12,7 +13,7 @@ import { findOnMachine } from "./machine.ts";
 import { runRecipe } from "./recipe.ts";
 import { fromMirror, fromUpstream } from "./release.ts";
 import * as store from "./store.ts";
-import { type Environment, type ResolvedSupply, resolvedFrom, type SupplyContext } from "./supply.ts";
+import { type ResolvedSupply, resolvedFrom, type SupplyContext } from "./supply.ts";
 import type { Slots } from "./together.ts";
 
 /** What all supplies of one call share. */
@@ -172,7 +173,7 @@ export class Resolution {
     const { supply, signal, onProgress, cache } = this;
     if (supply.build === undefined) return;
     using _ = await this.shared.slots.take(signal, () => onProgress({ what: "waiting for another build to end" }));
-    const env = Object.fromEntries(Object.entries(this.shared.context.env ?? {}).filter(isSet));
+    const { env = {} } = this.shared.context;
     await runRecipe(this.shared.context.lock, supply, supply.build, staging, { cache, env, signal, onProgress });
   }
 
@@ -224,5 +225,3 @@ function thinned(tell: OnProgress): OnProgress {
     tell(progress);
   };
 }
-
-const isSet = (entry: [string, string | undefined]): entry is [string, string] => entry[1] !== undefined;

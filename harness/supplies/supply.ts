@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Progress } from "../core/event.ts";
+import type { Environment } from "../core/paths.ts";
 import type { DownloadLimits } from "./download.ts";
 import type { SupplyLock } from "./lock.ts";
 import type { Manifest } from "./store.ts";
@@ -25,8 +26,6 @@ export interface ResolvedSupply {
   /** When it was made or fetched. */
   readonly age: Date;
 }
-
-export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** What every operation on supplies needs. */
 export interface SupplyContext {

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { abandoned, entries, filesBelow, hiddenName, mayRunPrograms } from "./directory.ts";
+import { scratch } from "./scratch.ts";
 
 test("names are sorted, and there are none where there is no directory", () => {
   using at = scratch();
@@ -27,20 +27,15 @@ test("what a dead process was making or removing is abandoned; a living one's, a
   expect(abandoned(at.dir)).toEqual(dead.map((name) => join(at.dir, name)));
 });
 
-function scratch(): Disposable & { readonly dir: string } {
-  const dir = mkdtempSync(join(tmpdir(), "kpi-directory-"));
-  return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) };
-}
-
 test("programs run where the nearest mount allows it, whatever lies above or beside it", () => {
   const mounts = (...lines: string[]) => lines.map((line) => `none ${line} 0 0`).join("\n");
-  const at = (dir: string, text: string) => mayRunPrograms(dir, text);
-  const dir = mkdtempSync(join(tmpdir(), "with space "));
+  using at = scratch();
+  const dir = join(at.dir, "with space");
+  mkdirSync(dir);
   const point = dir.replaceAll(" ", "\\040");
-  expect(at(dir, mounts("/ ext4 rw,relatime"))).toBe(true);
-  expect(at(dir, mounts("/ ext4 rw", `${tmpdir()} tmpfs rw,noexec`))).toBe(false);
-  expect(at(dir, mounts(`${tmpdir()} tmpfs rw,noexec`, `${point} tmpfs rw`))).toBe(true);
-  expect(at(dir, mounts("/ ext4 rw", `${dir.slice(0, -2)} tmpfs noexec`))).toBe(true);
-  expect(at(dir, mounts(`${point} tmpfs rw`, `${point} tmpfs rw,noexec`))).toBe(false);
-  rmSync(dir, { recursive: true });
+  expect(mayRunPrograms(dir, mounts("/ ext4 rw,relatime"))).toBe(true);
+  expect(mayRunPrograms(dir, mounts("/ ext4 rw", `${at.dir} tmpfs rw,noexec`))).toBe(false);
+  expect(mayRunPrograms(dir, mounts(`${at.dir} tmpfs rw,noexec`, `${point} tmpfs rw`))).toBe(true);
+  expect(mayRunPrograms(dir, mounts("/ ext4 rw", `${dir.slice(0, -2)} tmpfs noexec`))).toBe(true);
+  expect(mayRunPrograms(dir, mounts(`${point} tmpfs rw`, `${point} tmpfs rw,noexec`))).toBe(false);
 });

@@ -1,7 +1,5 @@
 import { contains, parseNetwork } from "../core/address.ts";
-
-/** Variables, by name; what is undefined is not set. */
-export type Environment = Readonly<Record<string, string | undefined>>;
+import type { Environment } from "../core/paths.ts";
 
 const proxyNames = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"].flatMap((name) => [name, name.toUpperCase()]);
 
@@ -22,9 +20,9 @@ const places = [
 ];
 process.env["PATH"] = [...new Set(places)].filter((place) => place !== "").join(":");
 
-/** Where a program is, by the PATH above; Bun looks where the one that this process was started with says. */
-export const findProgram = (name: string): string | undefined =>
-  Bun.which(name, { PATH: process.env["PATH"] ?? "" }) ?? undefined;
+/** Where a program is, by the PATH above; Bun by itself looks where the one that this process was started with says. */
+export const findProgram = (name: string, env: Environment = process.env): string | undefined =>
+  Bun.which(name, { PATH: env["PATH"] ?? "" }) ?? undefined;
 
 /** The environment of a program that a person talks to: the user's own. */
 export const personsEnvironment = (): Environment => ({ ...proxies, ...process.env });
@@ -50,12 +48,8 @@ export function proxyFor(url: URL, env: Environment = proxies): string | undefin
   const host = url.hostname.replace(/^\[|\]$/g, "");
   if (proxy === "" || host === "localhost" || host === "::1" || /^127\.[0-9.]+$/.test(host)) return undefined;
   const port = url.port || (url.protocol === "https:" ? "443" : "80");
-  if (
-    read("no_proxy")
-      .split(/[\s,]+/)
-      .some((entry) => isBeyond(entry, host, port))
-  )
-    return undefined;
+  const direct = read("no_proxy").split(/[\s,]+/);
+  if (direct.some((entry) => isBeyond(entry, host, port))) return undefined;
   return proxy.includes("://") ? proxy : `http://${proxy}`;
 }
 

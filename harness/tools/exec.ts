@@ -3,13 +3,14 @@ import { dirname } from "node:path";
 import { execa } from "execa";
 import { type Duration, formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
+import type { Environment } from "../core/paths.ts";
 import { personsEnvironment, programEnvironment } from "./environment.ts";
 
 /** How one outside program is run. Times are `Duration`s; paths are absolute. */
 export interface RunOptions {
   cwd?: string;
-  /** Added to what {@link programEnvironment} gives. */
-  env?: Record<string, string>;
+  /** Added to what {@link programEnvironment} gives; what is undefined is taken out of it. */
+  env?: Environment;
   /** Text for standard input; without it standard input is empty. */
   input?: string;
   /** Hang guard. The whole tree of a confined program ends with it. */
@@ -178,11 +179,7 @@ export function start(command: string, args: readonly string[], options: RunOpti
 }
 
 /** Hands the terminal to a program until it ends, for a person to talk to it; gives its exit code. */
-export async function attach(
-  command: string,
-  args: readonly string[],
-  env: Record<string, string> = {},
-): Promise<number> {
+export async function attach(command: string, args: readonly string[], env: Environment = {}): Promise<number> {
   const result = await execa(command, args, {
     env: { ...personsEnvironment(), ...env },
     extendEnv: false,

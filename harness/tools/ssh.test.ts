@@ -120,60 +120,49 @@ test("timeouts, aborts and lost connections end a command", async () => {
   expect((await failure(node.exec("echo"))).what).toContain("could not be started");
 });
 
-test("a machine that hangs before it begins with a command fails it in time, and is told to end it when it wakes", async () => {
+/** A way to the server of a test's own: `join` says what passes from one end to the other. */
+function tunnel(join: (near: Socket, far: Socket) => void) {
   const ends: Socket[] = [];
-  const tunnel = createServer((near) => {
+  const server = createServer({ allowHalfOpen: true }, (near) => {
     const far = connect({ host: "127.0.0.1", port });
-    near.pipe(far).pipe(near);
-    ends.push(near, far);
+    for (const end of [near, far]) ends.push(end.on("error", () => {}));
+    join(near, far);
   }).listen(0, "127.0.0.1");
-  const address = tunnel.address() as { readonly port: number };
-  await using node = await connectSsh({
-    ...access(),
-    open: async () => connect({ host: "127.0.0.1", port: address.port }),
-  });
+  const address = server.address() as { readonly port: number };
+  const open = async () => connect({ host: "127.0.0.1", port: address.port, allowHalfOpen: true });
+  return { ends, open, close: () => server.close() };
+}
+
+test("a machine that hangs before it begins with a command fails it in time, and is told to end it when it wakes", async () => {
+  const { ends, open, close } = tunnel((near, far) => near.pipe(far).pipe(near));
+  await using node = await connectSsh({ ...access(), open });
   signals.length = 0;
   for (const end of ends) end.pause();
   const error = await failure(node.exec("hang late", { timeout: milliseconds(30) }));
   expect(error.what).toContain("did not end within 30ms");
   for (const end of ends) end.resume();
   await until("it was told", seconds(3), () => signals.includes("TERM") || notYet("it runs"));
-  tunnel.close();
+  close();
 });
 
 test("a machine that ends the connection is lost, even where the tunnel to it stays half open", async () => {
-  const near = Promise.withResolvers<Socket>();
-  const tunnel = createServer({ allowHalfOpen: true }, (socket) => {
-    const far = connect({ host: "127.0.0.1", port });
-    socket.pipe(far);
-    far.pipe(socket, { end: false });
-    near.resolve(socket);
-  }).listen(0, "127.0.0.1");
-  const address = tunnel.address() as { readonly port: number };
-  const open = async () => connect({ host: "127.0.0.1", port: address.port, allowHalfOpen: true });
+  const { ends, open, close } = tunnel((near, far) => {
+    near.pipe(far);
+    far.pipe(near, { end: false });
+  });
   await using node = await connectSsh({ ...access(), open });
   expect((await node.exec("echo")).code).toBe(0);
-  (await near.promise).end();
+  ends[0]?.end();
   await node.closed;
-  tunnel.close();
+  close();
 });
 
 test("a connection closes although the machine at its end has lost its power", async () => {
-  const ends: Socket[] = [];
-  const tunnel = createServer({ allowHalfOpen: true }, (near) => {
-    const far = connect({ host: "127.0.0.1", port });
-    near.pipe(far, { end: false }).pipe(near, { end: false });
-    ends.push(
-      near.on("error", () => {}),
-      far.on("error", () => {}),
-    );
-  }).listen(0, "127.0.0.1");
-  const address = tunnel.address() as { readonly port: number };
-  const open = async () => connect({ host: "127.0.0.1", port: address.port, allowHalfOpen: true });
+  const { ends, open, close } = tunnel((near, far) => near.pipe(far, { end: false }).pipe(near, { end: false }));
   const node = await connectSsh({ ...access(), open });
   await node.close();
   for (const end of ends) end.destroy();
-  tunnel.close();
+  close();
 });
 
 test("another host key is refused before anything is sent", async () => {

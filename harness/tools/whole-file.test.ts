@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
-import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { scratch } from "./scratch.ts";
 import { readSound, readWhole, writeWhole } from "./whole-file.ts";
 
 test("a file is its owner's, and replaced as a whole: who has the old one open goes on reading that", () => {
@@ -37,8 +37,3 @@ test("what is spoilt is told, or taken as not there by who asks for what is soun
   writeWhole(path, "[1]");
   expect(readSound<number[]>(path)).toEqual([1]);
 });
-
-function scratch(): Disposable & { readonly dir: string } {
-  const dir = mkdtempSync(join(tmpdir(), "kpi-whole-"));
-  return { dir, [Symbol.dispose]: () => rmSync(dir, { recursive: true, force: true }) };
-}

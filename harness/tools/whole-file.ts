@@ -2,8 +2,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, wri
 import { dirname } from "node:path";
 
 /**
- * Writes a file whole or not at all, and its directory where there is none; for its owner only, unless `mode` says otherwise, whatever the umask. Whoever
- * reads it meanwhile sees what was there before.
+ * Writes a file whole or not at all, and its directory where there is none; for its owner only, unless `mode` says otherwise, whatever the
+ * umask. Whoever reads it meanwhile sees what was there before.
  */
 export function writeWhole(path: string, text: string, mode = 0o600): void {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
