@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { projectRoot } from "./core/paths.ts";
@@ -99,6 +99,16 @@ test("of chosen tests the results are printed as JSON, and what the tests say go
   expect(JSON.parse(stdout).totals).toEqual({ passed: 1, failed: 0, blocked: 0, skipped: 0 });
   expect(stderr.trim().split("\n").at(-1)).toBe("1 passed, 0 failed");
   rmSync(state, { recursive: true });
+});
+
+test("what lies in the caller's directory for bun is left alone", async () => {
+  const elsewhere = join(dir, "elsewhere");
+  mkdirSync(elsewhere);
+  writeFileSync(join(elsewhere, "bunfig.toml"), 'preload = ["./first.ts"]\n');
+  writeFileSync(join(elsewhere, "first.ts"), 'throw new Error("it was run");\n');
+  writeFileSync(join(elsewhere, ".env"), "KPI_CACHE=/no%cache\n");
+  const options = { cwd: elsewhere, env: { KPI_STATE: state, KPI_CACHE: undefined } };
+  expect((await run(join(projectRoot, "kpi"), ["labs"], options)).stdout).toContain("no lab");
 });
 
 test("output that cannot be written is an error, and says so", async () => {

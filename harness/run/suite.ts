@@ -36,6 +36,7 @@ interface Part {
 }
 
 const bun = join(projectRoot, "node_modules", ".bin", "bun");
+const bunTest = [bun, "test", "--no-env-file"]; // as kpi itself is started
 /** Compiled as k3s-lab's `build` compiles: what one has compiled the other need not. */
 const goTest = [
   ...["env", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "go", "test", "-C", join(projectRoot, "fixtures", "k3s-lab")],
@@ -63,7 +64,7 @@ function parts({ unitOnly, files, title }: SuiteOptions): Part[] {
   const chosen = title === undefined ? [] : ["-t", title];
   if (files.length > 0 || title !== undefined) {
     const name = [...files.map((file) => basename(file)), ...chosen].join(" ");
-    return [{ name, command: [bun, "test", ...chosen, ...files] }];
+    return [{ name, command: [...bunTest, ...chosen, ...files] }];
   }
   const checks: Part[] = [
     { name: "machine", command: [join(projectRoot, "kpi"), "doctor", "lab", "--fix"], single: true },
@@ -86,12 +87,12 @@ function parts({ unitOnly, files, title }: SuiteOptions): Part[] {
     },
     { name: "shell", command: ["shellcheck", ...scripts()], single: true },
   ];
-  const unit: Part = { name: "unit tests", command: [bun, "test", "--parallel", ...units] };
+  const unit: Part = { name: "unit tests", command: [...bunTest, "--parallel", ...units] };
   const lab: Part = { name: "tests of k3s-lab", command: goTest, single: true };
   if (unitOnly) return [...checks, unit];
   const bySpec = Map.groupBy(specFiles(), sharedSpec);
   const specs = [...bySpec].map(([spec, names]): Part => {
-    const command = [bun, "test", ...names.map((name) => `./specs/${name}`)];
+    const command = [...bunTest, ...names.map((name) => `./specs/${name}`)];
     const shared = spec !== undefined;
     return {
       name: shared ? `specs that share a cluster of ${spec}` : "specs with clusters of their own",
