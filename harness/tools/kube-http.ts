@@ -27,7 +27,7 @@ export class ApiTransport {
       // Bun's own fetch: client-node's goes through undici, whose dispatcher Bun ignores, and with it the certificates.
       const response = await fetch(new URL(path, server), {
         method,
-        tls: { ca, ...(cert === undefined || key === undefined ? {} : { cert, key }) },
+        tls: { ca, rejectUnauthorized: true, ...(cert === undefined || key === undefined ? {} : { cert, key }) },
         ...(proxyUrl === undefined ? {} : { proxy: proxyUrl }),
         ...(headers === undefined ? {} : { headers }),
         ...(body === undefined ? {} : { body }),

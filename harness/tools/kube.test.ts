@@ -164,12 +164,18 @@ test("lists nodes with our certificate, answers 401 without", async () => {
   expect((await failure(kube().anonymous().nodes())).got).toBe("Unauthorized");
 });
 
-test("another CA of the same name is refused before anything is asked", async () => {
-  const error = await failure(openKube({ kubeconfig: { ...access(), ca: pem("other.crt") } }).request("/api/v1/nodes"));
-  expect(error.kind).toBe("host");
-  expect(error.what).toContain("is not the one this cluster's CA vouches for");
-  expect(requests).toEqual([]);
-});
+test.each(["", "0"])(
+  "another CA of the same name is refused before anything is asked (node is told %p)",
+  async (told) => {
+    process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = told; // some set it to 0 for other work
+    const kubeconfig = { ...access(), ca: pem("other.crt") };
+    const asked = failure(openKube({ kubeconfig }).request("/api/v1/nodes"));
+    const error = await asked.finally(() => delete process.env["NODE_TLS_REJECT_UNAUTHORIZED"]);
+    expect(error.kind).toBe("host");
+    expect(error.what).toContain("is not the one this cluster's CA vouches for");
+    expect(requests).toEqual([]);
+  },
+);
 
 test("goes through a CONNECT proxy with its secret, and says when that is refused", async () => {
   const secret = `Basic ${Buffer.from("kpi:hunter2").toString("base64")}`;
