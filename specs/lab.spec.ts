@@ -1,5 +1,14 @@
 import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { notYet, orAborted, until } from "../harness/core/deadline.ts";
@@ -260,6 +269,24 @@ test("a lab whose files are gone is still found, and ended", async () => {
   expect(findLabs(state)).toContainEqual({ name: "lost", dir, state: "half" });
   await destroyLab(dir);
   expect(remains(dir, identity)).toEqual([]);
+});
+
+test("what the host unmounts is not held by a lab", async () => {
+  const disk = join(state, "borrowed");
+  mkdirSync(disk);
+  const code = `import { readFileSync } from "node:fs";
+    import { startLab } from ${JSON.stringify(join(import.meta.dir, "../harness/lab/lab.ts"))};
+    import { run } from ${JSON.stringify(join(import.meta.dir, "../harness/tools/exec.ts"))};
+    const disk = ${JSON.stringify(disk)};
+    await run("mount", ["--make-rshared", "/"]); // as systemd has it
+    await run("mount", ["-t", "tmpfs", "disk", disk]);
+    await using lab = await startLab(${JSON.stringify(options("guest"))});
+    const holds = () => readFileSync("/proc/" + lab.pid + "/mountinfo", "utf8").includes("/borrowed ");
+    const before = holds();
+    await run("umount", [disk]);
+    console.log(before, holds());`;
+  const { stdout } = await run("unshare", ["--mount", process.execPath, "-e", code]);
+  expect(stdout).toBe("true false");
 });
 
 test("what cannot work is said before anything is made", async () => {

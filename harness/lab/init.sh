@@ -19,7 +19,8 @@ if [[ $$ -ne 1 ]]; then
   cd /
   exec </dev/null >>"$dir/lab.log" 2>&1
   exec 9</proc/self/ns/net # the way back to the host's network, for the gateway's listener only
-  exec unshare --mount --net --pid --fork --mount-proc --kill-child=KILL -- "$BASH" "$0" "$@"
+  # What the host unmounts later goes from here, too: its disks are not held by a lab that never used them.
+  exec unshare --mount --propagation slave --net --pid --fork --mount-proc --kill-child=KILL -- "$BASH" "$0" "$@"
 fi
 
 # Fixed paths inside, the lab's own directories behind them: a saved domain means the same in every lab.
