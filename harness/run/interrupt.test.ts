@@ -1,4 +1,5 @@
 import { expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
 import { projectRoot } from "../core/paths.ts";
 import { start } from "../tools/exec.ts";
 
@@ -29,6 +30,25 @@ test("signals that follow each other at once are one wish; a later one ends the 
   expect(stderr).toContain("once more to leave at once");
 });
 
+test.each([
+  [[], "SIGHUP", 0],
+  [["nohup"], "SIGINT", 1],
+] as const)("started by %p, work is ended by %s", async (by, ending, ignored) => {
+  const [command = "", ...args] = [...by, process.execPath, "-e", program];
+  const told = {
+    "at work": Promise.withResolvers<void>(),
+    [`interrupted by ${ending}`]: Promise.withResolvers<void>(),
+  };
+  const { pid, done } = start(command, args, { onLine: (line) => told[line as keyof typeof told]?.resolve() });
+  await told["at work"].promise;
+  const [, last] = /^SigIgn:\s+\w*(\w)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8")) ?? [];
+  expect(Number.parseInt(last ?? "", 16) & 1, "SIGHUP is ignored").toBe(ignored);
+  process.kill(pid, ending);
+  await told[`interrupted by ${ending}`]?.promise;
+  process.kill(pid, "SIGKILL");
+  await done.catch(() => {});
+});
+
 test("when nobody reads what it prints any more, work is told to end, once, and comes to its end", async () => {
   const printing = `
     const { endWithReader, interruptible } = await import(${JSON.stringify(`${projectRoot}/harness/run/interrupt.ts`)});
@@ -46,5 +66,5 @@ test("when nobody reads what it prints any more, work is told to end, once, and 
   const script = '"$0" -e "$1" | head -n 1; echo "${PIPESTATUS[0]}"';
   const { stdout, stderr } = await start("bash", ["-c", script, process.execPath, printing]).done;
   expect(stdout).toBe("so far\n130");
-  expect(stderr).toEndWith("interrupted by SIGHUP");
+  expect(stderr).toEndWith("interrupted by SIGTERM");
 });
