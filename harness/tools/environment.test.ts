@@ -31,10 +31,12 @@ test("without variables there is none", () => {
   expect(proxyFor(new URL("https://example.com/"), {})).toBeUndefined();
 });
 
-/** What another process prints that was started with these variables, too. */
+/** What another process prints that was started with these variables, too. It warns of nothing. */
 async function startedWith(env: Record<string, string>, program: string): Promise<string> {
   const script = `const { run } = await import("${join(import.meta.dir, "exec.ts")}"); ${program}`;
-  return (await run(process.execPath, ["-e", script], { env })).stdout;
+  const { stdout, stderr } = await run(process.execPath, ["-e", script], { env });
+  expect(stderr).toBe("");
+  return stdout;
 }
 
 test("what is asked by us goes by the proxy that it is told, or none, whatever the user says of others", async () => {
@@ -54,7 +56,13 @@ test("what is asked by us goes by the proxy that it is told, or none, whatever t
 
 test("programs read the user's proxies, and neither his language, colours nor what is meant for other work", async () => {
   const env = {
-    ...{ HTTPS_PROXY: "http://proxy:1", LANG: "de_DE.UTF-8", LC_MESSAGES: "de_DE.UTF-8", FORCE_COLOR: "1" },
+    ...{
+      HTTPS_PROXY: "http://proxy:1",
+      LANG: "de_DE.UTF-8",
+      LC_MESSAGES: "de_DE.UTF-8",
+      FORCE_COLOR: "1",
+      NO_COLOR: "1",
+    },
     ...{ TF_LOG_PROVIDER: "debug", TF_WORKSPACE: "other", PATH: "/usr/bin:/bin" },
   };
   const lines = (await startedWith(env, `console.log((await run("env", [])).stdout)`)).split("\n");

@@ -10,6 +10,9 @@ const proxyNames = ["http_proxy", "https_proxy", "all_proxy", "no_proxy"].flatMa
 const proxies: Environment = Object.fromEntries(proxyNames.map((name) => [name, process.env[name]]));
 for (const name of proxyNames) delete process.env[name];
 
+// Where both are set, each process that loads a library which asks for colours warns of it. kpi has none where NO_COLOR is set.
+if (process.env["NO_COLOR"] !== undefined) delete process.env["FORCE_COLOR"];
+
 // Where system programs are, and Go as its makers install it: the PATH of a root that somebody became by `su` or `sudo` lacks them.
 const places = [
   ...(process.env["PATH"] ?? "").split(":"),

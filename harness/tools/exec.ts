@@ -1,10 +1,10 @@
+import { personsEnvironment, programEnvironment } from "./environment.ts"; // first: what libraries read when they are loaded is changed there
 import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { execa } from "execa";
 import { type Duration, formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Environment } from "../core/paths.ts";
-import { personsEnvironment, programEnvironment } from "./environment.ts";
 
 /** How one outside program is run. Times are `Duration`s; paths are absolute. */
 export interface RunOptions {

@@ -37,7 +37,7 @@ export const readVariables = (root: string): Variables => readWhole<Variables>(v
 export const writeVariables = (root: string, variables: Variables): void =>
   writeWhole(variablesPath(root), `${JSON.stringify(variables, undefined, 2)}\n`);
 
-const variablesPath = (root: string) => join(root, "terraform.tfvars.json");
+export const variablesPath = (root: string) => join(root, "terraform.tfvars.json");
 
 /** What must not appear in any output: Terraform hides it by itself, and this is the second lock on the door. */
 export function secretsOf({

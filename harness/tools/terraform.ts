@@ -12,6 +12,7 @@ import {
   readVariables,
   secretsOf,
   type Variables,
+  variablesPath,
   writeVariables,
 } from "./terraform-files.ts";
 import {
@@ -23,7 +24,7 @@ import {
   parseOutputs,
   plannedChanges,
 } from "./terraform-json.ts";
-import { writeWhole } from "./whole-file.ts";
+import { readSound, writeWhole } from "./whole-file.ts";
 
 export type { Variables } from "./terraform-files.ts";
 export type { Change } from "./terraform-json.ts";
@@ -72,8 +73,14 @@ export class Terraform {
   static hasState(dir: string): boolean {
     const state = join(configurationOf(dir), "terraform.tfstate");
     if (!existsSync(state)) return false;
-    const { resources = [] } = JSON.parse(readFileSync(state, "utf8")) as { resources?: unknown[] };
-    return resources.length > 0;
+    const { resources } = readSound<{ resources?: unknown[] }>(state) ?? {};
+    return resources?.length !== 0; // of a state that is spoilt Terraform says so
+  }
+
+  /** The libvirt that was worked on from here; undefined where that is not known. */
+  static libvirtUri(dir: string): string | undefined {
+    const uri = readSound<Variables>(variablesPath(configurationOf(dir)))?.["libvirt_uri"];
+    return typeof uri === "string" ? uri : undefined;
   }
 
   /** The same Terraform in a later process, with the settings of its `init`. */
