@@ -1,11 +1,10 @@
-import { KpiError, renderError } from "../core/errors.ts";
+import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
-import type { Host } from "../core/plan.ts";
 import { renderPlan } from "../report/plan.ts";
 import { renderTimeline } from "../report/timeline.ts";
 import { chooseSpec } from "../run/choice.ts";
-import { ClusterDir, clusterNames } from "../run/cluster.ts";
-import { purgeCache, unmakeCluster } from "../run/down.ts";
+import { clusterNames } from "../run/cluster.ts";
+import { hostOf, purgeCache, unmakeCluster } from "../run/down.ts";
 import { interruptible } from "../run/interrupt.ts";
 import { clusterStatus, renderStatus, useCommands } from "../run/status.ts";
 import { holdCluster } from "../run/hold.ts";
@@ -64,22 +63,12 @@ async function remove(args: Arguments): Promise<number> {
     });
   }
   using _lock = holdCluster(cluster);
-  const host = readHost(cluster);
+  const host = hostOf(cluster, (why) => process.stderr.write(`kpi: ${why}\n`));
   await unmakeCluster(cluster, host, { orderly: true, say: (line) => show(line) });
   if (flag(args, "purge")) purgeCache(paths.cache);
   return show(
     `cluster ${cluster.name} is removed${flag(args, "purge") ? ", images and supplies too" : "; its image stays"}`,
   );
-}
-
-/** Where a cluster runs; a state file that cannot be read does not keep it from being removed. */
-function readHost(cluster: ClusterDir): Host {
-  try {
-    return cluster.read()?.plan.host ?? { kind: "lab" };
-  } catch (error) {
-    process.stderr.write(`kpi: ${renderError(error)}\n`);
-    return { kind: "lab" };
-  }
 }
 
 const noCheckpoint = { type: "boolean", help: "do not freeze it for forks once it is Ready" } as const;

@@ -54,17 +54,19 @@ export class ClusterDir {
     return existsSync(join(this.dir, "cluster.json"));
   }
 
+  /** What was written; undefined where there is no such cluster. Throws a `host` error for what is spoilt, or another version's. */
   read(): ClusterState | undefined {
     if (!this.exists()) return undefined;
     const path = join(this.dir, "cluster.json");
+    const hint = `remove the cluster with: kpi down ${this.name}`;
+    let state: unknown;
     try {
-      return JSON.parse(readFileSync(path, "utf8")) as ClusterState;
+      state = JSON.parse(readFileSync(path, "utf8"));
     } catch (cause) {
-      throw new KpiError("host", `${path} cannot be read`, {
-        hint: `remove the cluster with: kpi down ${this.name}`,
-        cause,
-      });
+      throw new KpiError("host", `${path} cannot be read`, { hint, cause });
     }
+    if (isState(state)) return state;
+    throw new KpiError("host", `${path} is not what this version of kpi writes`, { hint });
   }
 
   write(state: ClusterState): void {
@@ -74,6 +76,18 @@ export class ClusterDir {
   remove(): void {
     rmSync(this.dir, { recursive: true, force: true });
   }
+}
+
+/** Whether it has what every command begins with. */
+function isState(value: unknown): value is ClusterState {
+  const { plan, phase, run } = (value ?? {}) as Partial<ClusterState>;
+  return (
+    ["making", "ready", "kept"].includes(phase ?? "") &&
+    typeof run === "string" &&
+    typeof plan?.cluster === "string" &&
+    typeof plan.host?.kind === "string" &&
+    Array.isArray(plan.nodes)
+  );
 }
 
 /** The clusters that this state directory knows, by name. */

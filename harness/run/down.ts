@@ -1,8 +1,10 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
-import { renderError } from "../core/errors.ts";
+import { KpiError, renderError } from "../core/errors.ts";
 import type { Host } from "../core/plan.ts";
 import { destroyLab, openLab } from "../lab/lab.ts";
+import { labUri } from "../lab/launch.ts";
+import { labLayout } from "../lab/layout.ts";
 import { Terraform } from "../tools/terraform.ts";
 import type { ClusterDir } from "./cluster.ts";
 
@@ -38,6 +40,19 @@ export async function unmakeCluster(
     say("lab removed");
   }
   cluster.remove();
+}
+
+/** Where a cluster runs. Of one whose state cannot be read Terraform knows it: its domains must not stay behind. `say` hears the reason. */
+export function hostOf(cluster: ClusterDir, say: (line: string) => void): Host {
+  try {
+    return cluster.read()?.plan.host ?? { kind: "lab" };
+  } catch (error) {
+    if (!(error instanceof KpiError)) throw error;
+    say(renderError(error));
+    const uri = Terraform.libvirtUri(join(cluster.dir, "terraform"));
+    const ofLab = uri === undefined || uri === labUri(labLayout(cluster.labDir));
+    return ofLab ? { kind: "lab" } : { kind: "libvirt", uri };
+  }
 }
 
 /** A fork's pool also holds what was frozen, which Terraform knows nothing of. */

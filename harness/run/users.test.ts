@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Plan } from "../core/plan.ts";
 import { type Process, processStart, thisProcess, tryLock } from "../tools/owner.ts";
 import { ClusterDir, type ClusterState } from "./cluster.ts";
 import { reap } from "./reap.ts";
@@ -20,8 +21,9 @@ const dead: Process = { pid: process.pid, start: 1 };
 /** A cluster that is Ready, without a lab. */
 function made(name: string, goesWith?: Process): ClusterDir {
   const cluster = new ClusterDir(paths.state, name);
-  const state = { plan: { host: { kind: "lab" } }, phase: "ready", ...(goesWith === undefined ? {} : { goesWith }) };
-  cluster.write(state as ClusterState);
+  const plan = { cluster: name, host: { kind: "lab" }, nodes: [] } as unknown as Plan;
+  const state: ClusterState = { plan, spec: name, phase: "ready", run: "one", image: "", since: "" };
+  cluster.write(goesWith === undefined ? state : { ...state, goesWith });
   return cluster;
 }
 
