@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdir, rm, writeFile } from "node:fs/promises";
 import { cpus, loadavg } from "node:os";
 import { join } from "node:path";
 import type { Calibration } from "../core/calibration.ts";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
-import { writeWhole } from "../tools/whole-file.ts";
+import { readSound, writeWhole } from "../tools/whole-file.ts";
 import type { Accelerator } from "./accelerator.ts";
 import { bootSector, calibrationPayload } from "./calibration-payload.ts";
 
@@ -48,10 +48,10 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   const key = createHash("sha256").update(JSON.stringify({ ...machine, workRounds, referenceRound }));
   const path = join(dir, `${key.update(calibrationPayload).digest("hex").slice(0, 16)}.json`);
   const load = loadavg()[0] ?? 0;
-  const known = (await readFile(path, "utf8").then(JSON.parse, () => undefined)) as Calibration | undefined;
+  const known = readSound<Calibration | null>(path);
+  const sound = known !== undefined && known !== null && known.work > 0 && known.parallel > 0;
   // What was measured on a crowded machine is some ten percent too slow, so it is measured again once there is room.
-  const crowded = known !== undefined && known.load > cores && load <= cores;
-  if (known !== undefined && !force && !crowded) return known;
+  if (sound && !force && (known.load <= cores || load > cores)) return known;
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const measured = await measure(dir, accelerator, cores, signal, onStep);
   const calibration = { ...machine, ...measured, reference: referenceRound, at: new Date().toISOString(), load };

@@ -1,8 +1,9 @@
 import { createReadStream } from "node:fs";
-import { chmod, link, mkdir, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
+import { chmod, link, mkdir, readdir, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { isRefusal, KpiError } from "../core/errors.ts";
 import { abandoned, entries, hiddenName } from "../tools/directory.ts";
+import { readSound } from "../tools/whole-file.ts";
 import type { Supply } from "./lock.ts";
 
 /** One file of a finished supply. */
@@ -74,13 +75,9 @@ export const sha256Text = (text: string) => new Bun.CryptoHasher("sha256").updat
  * copy of the cache, with new times but the same content, is whole.
  */
 export async function readStored(dir: string, full = false): Promise<Stored> {
-  let manifest: Manifest;
-  try {
-    manifest = JSON.parse(await readFile(join(dir, "manifest.json"), "utf8")) as Manifest;
-  } catch (error) {
-    const absent = (error as NodeJS.ErrnoException).code === "ENOENT" && !(await exists(dir));
-    return absent ? { state: "absent" } : { state: "damaged", what: `${dir} has no readable manifest.json` };
-  }
+  const manifest = readSound<Manifest | null>(join(dir, "manifest.json"));
+  if (manifest === undefined && !(await exists(dir))) return { state: "absent" };
+  if (!manifest?.files) return { state: "damaged", what: `${dir} has no readable manifest.json` };
   for (const file of Object.values(manifest.files)) {
     const path = join(dir, file.path);
     const found = await stat(path).catch(() => undefined);

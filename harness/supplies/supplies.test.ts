@@ -204,6 +204,19 @@ describe("resolveSupplies", () => {
 });
 
 describe("the cache", () => {
+  test.each(["", "null", "{}", '{"name":"thing","files":'])(
+    "makes anew what has a manifest that says nothing: %s",
+    async (text) => {
+      await using it = await setUp({}, () => thing("", recipe));
+      const { dir } = await it.get();
+      put(join(dir, "manifest.json"), text);
+      const detail = `${dir} has no readable manifest.json`;
+      expect((await inspectSupplies(await it.context()))[0]).toMatchObject({ state: "damaged", detail });
+      expect((await it.get()).text).toBe("made 1.0.0");
+      expect((await inspectSupplies(await it.context()))[0]?.state).toBe("cached");
+    },
+  );
+
   test("notices a changed file and makes it anew", async () => {
     await using it = await setUp({}, () => thing("", recipe));
     const { files } = await it.get();
