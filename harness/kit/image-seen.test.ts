@@ -22,6 +22,8 @@ test("a file is hashed once, whoever links to it, and again when it was written 
     writeFileSync(file, "six");
     utimesSync(file, atime, mtime);
     expect(await sha256Once(file, kept)).toBe(sha256Text("six"));
+    writeFileSync(kept, '{"stamp":'); // spoilt
+    expect(await sha256Once(file, kept)).toBe(sha256Text("six"));
   } finally {
     rmSync(dir, { recursive: true });
   }

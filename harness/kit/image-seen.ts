@@ -10,7 +10,7 @@ import { listImages, type StoredImage } from "../supplies/image.ts";
 import { sha256File } from "../supplies/store.ts";
 import { run } from "../tools/exec.ts";
 import { type ImageFile, listImageFiles } from "../tools/image-files.ts";
-import { readWhole, writeWhole } from "../tools/whole-file.ts";
+import { readSound, writeWhole } from "../tools/whole-file.ts";
 
 /** A node's disk, as qemu-img sees it. Bytes. */
 export interface DiskSeen {
@@ -98,7 +98,7 @@ export async function seeImage(access: Access, recorded: RecordedSeen, state: Cl
 /** Looked into once an image: its directory is named by its content, and it is read-only. */
 async function insideOf(image: StoredImage): Promise<ImageSeen["directories"]> {
   const keptAt = seenOf(image, "inside");
-  const known = readWhole<ImageSeen["directories"]>(keptAt);
+  const known = readSound<ImageSeen["directories"]>(keptAt);
   if (known !== undefined) return known;
   const found = await listImageFiles(image.path, telltale);
   // Everything in /etc would be a long list, of which one file is asked for.
@@ -117,7 +117,7 @@ const seenOf = ({ key }: StoredImage, what: string) => join(kpiPaths().state, "i
 export async function sha256Once(path: string, keptAt: string): Promise<string> {
   const { dev, ino, mtimeNs, size } = statSync(path, { bigint: true });
   const stamp = [dev, ino, mtimeNs, size].join(" ");
-  const known = readWhole<KeptHash>(keptAt);
+  const known = readSound<KeptHash>(keptAt);
   if (known?.stamp === stamp) return known.sha256;
   const sha256 = await sha256File(path);
   writeWhole(keptAt, JSON.stringify({ stamp, sha256 } satisfies KeptHash));

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { minutes } from "../core/duration.ts";
 import type { NodeConnection } from "../tools/ssh.ts";
-import { readWhole, writeWhole } from "../tools/whole-file.ts";
+import { readSound, writeWhole } from "../tools/whole-file.ts";
 import type { ClusterDir } from "./cluster.ts";
 
 /** The k3s program on a node. */
@@ -17,7 +17,7 @@ const script = join(import.meta.dir, "..", "tools", "k3s-binary.sh");
 
 /** What was last seen of the k3s on a node, whichever file it was then; undefined when nobody has looked. */
 export function knownBinary(cluster: ClusterDir, node: string): BinarySeen | undefined {
-  return readWhole(keptAt(cluster, node));
+  return readSound(keptAt(cluster, node));
 }
 
 /** Looks at the k3s on a node, which takes an emulated one seconds, and keeps what was seen with the cluster. */

@@ -1,5 +1,6 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
+import { KpiError } from "../core/errors.ts";
 
 /**
  * Writes a file whole or not at all, and its directory where there is none; for its owner only, unless `mode` says otherwise, whatever the
@@ -18,9 +19,18 @@ export function writeWhole(path: string, text: string, mode = 0o600): void {
   }
 }
 
-/** What `writeWhole` wrote there as JSON, taken to be what the caller wrote; undefined where there is nothing. */
+/**
+ * What `writeWhole` wrote there as JSON, taken to be what the caller wrote; undefined where there is nothing. Throws a `host` error for
+ * what somebody else has spoilt.
+ */
 export function readWhole<T>(path: string): T | undefined {
-  return existsSync(path) ? (JSON.parse(readFileSync(path, "utf8")) as T) : undefined;
+  if (!existsSync(path)) return undefined;
+  const text = readFileSync(path, "utf8");
+  try {
+    return JSON.parse(text) as T;
+  } catch (cause) {
+    throw new KpiError("host", `${path} cannot be read`, { got: `${text.length} characters that are no JSON`, cause });
+  }
 }
 
 /** As `readWhole`, for what may have gone meanwhile or been spoilt by somebody else: that is as if it were not there. */
