@@ -16,6 +16,7 @@ import {
   suiteVariable,
 } from "./suite-record.ts";
 import { writeSuiteResults } from "./suite-results.ts";
+import { takeTurn } from "./turn.ts";
 import { passing } from "./users.ts";
 
 /** How many tests a part of the suite ran, by outcome. */
@@ -145,8 +146,14 @@ export interface SuiteEnd {
   readonly dir: string;
 }
 
+/** Whether it is all that `kpi test` runs, and no part of another suite that has its turn. */
+const isWhole = ({ files, title, unitOnly }: SuiteOptions): boolean =>
+  files.length === 0 && title === undefined && !unitOnly && !process.env[suiteVariable];
+
 /** Runs the suite, showing the tests' own output. The caller prints the closing line. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
+  const { paths, say, signal } = options;
+  using _turn = isWhole(options) ? await takeTurn({ cache: paths.cache, signal, say }) : undefined;
   let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
   using record = openSuiteRecord(suiteDir(options.paths.state));
   const began = new Date();
@@ -181,7 +188,6 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
     sum = add(sum, tally);
     tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
   }
-  const { paths, say } = options;
   await writeSuiteResults({ record, tests, began, paths, say, trace: true });
   return { tally: sum, dir: record.dir };
 }
