@@ -9,6 +9,7 @@ import type { Host } from "../core/plan.ts";
 import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
 import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
+import { packerAsked } from "../tools/packer.ts";
 import { freeGiB, type Memory, machineMemory } from "./capacity.ts";
 import { type HypervisorFacts, lookAtHypervisor } from "./doctor-hypervisor.ts";
 import { tools } from "./doctor-programs.ts";
@@ -133,7 +134,7 @@ async function lookForTools(signal?: AbortSignal): Promise<Record<string, ToolFa
 async function toolVersion(path: string, args: readonly string[] | undefined, signal?: AbortSignal): Promise<string> {
   if (args === undefined) return "";
   // A neutral place and no switching: a go.mod nearby must not decide what is asked for, nor anything call home.
-  const env = { GOTOOLCHAIN: "local", CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: "/dev/null" };
+  const env = { ...packerAsked, GOTOOLCHAIN: "local", TF_CLI_CONFIG_FILE: "/dev/null" };
   const options = { cwd: "/", env, timeout: seconds(20), ...(signal === undefined ? {} : { signal }) };
   const told = await run(path, args, { ...options, accept: [0, 1, 255] }).catch(() => undefined);
   return /(\d+(?:\.\d+)+)/.exec(`${told?.stdout ?? ""}\n${told?.stderr ?? ""}`)?.[1] ?? "";

@@ -1,9 +1,10 @@
 import { afterAll, expect, test } from "bun:test";
-import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { Progress } from "../core/event.ts";
+import { findProgram } from "./environment.ts";
 import { packerBuild, packerVersion, readPackerLine } from "./packer.ts";
 
 /** Lines of a real build that failed in verify.sh, Packer 1.6.6. */
@@ -90,3 +91,22 @@ test("finds the version of either kind of answer", async () => {
     kind: "contract",
   });
 });
+
+test.skipIf(findProgram("packer") === undefined)(
+  "asked for its version, it leaves nothing, whenever it is ended",
+  async () => {
+    const own = mkdtempSync(join(dir, "tmp-"));
+    const { TMPDIR: before } = process.env;
+    process.env["TMPDIR"] = own;
+    try {
+      for (let after = 20; after <= 80; after += 4) {
+        const asked = packerVersion("packer", AbortSignal.timeout(after)); // whatever it is doing by then
+        await asked.catch(() => {});
+      }
+      expect(await packerVersion("packer")).toMatch(/^\d+\.\d+\.\d+$/);
+    } finally {
+      process.env["TMPDIR"] = before;
+    }
+    expect(readdirSync(own)).toEqual([]);
+  },
+);

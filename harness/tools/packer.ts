@@ -25,10 +25,19 @@ export interface PackerLine {
   readonly text: string;
 }
 
+/**
+ * For a Packer that is only asked something. It runs itself once more, to catch what a panic says in a file of the temporary directory, which
+ * stays where it is ended meanwhile; with what that second one is told (panicwrap's cookie, Packer's main.go) it does not.
+ */
+export const packerAsked = {
+  CHECKPOINT_DISABLE: "1",
+  PACKER_WRAP_COOKIE: "49C22B1A-3A93-4C98-97FA-E07D18C787B5",
+} as const;
+
 /** The version of a Packer program, `1.6.6`. */
 export async function packerVersion(command: string, signal?: AbortSignal): Promise<string> {
   const options = {
-    env: quiet,
+    env: packerAsked,
     timeout: seconds(30),
     hint: "kpi doctor --fix",
     ...(signal === undefined ? {} : { signal }),
