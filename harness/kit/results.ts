@@ -4,7 +4,7 @@ import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { legible } from "./call-site.ts";
 import { waitingFor } from "./progress.ts";
-import { openSuiteRecord, suiteDir as chooseDir, type SuiteRecord, suiteVariable } from "../run/suite-record.ts";
+import { openSuiteRecord, ownSuite, suiteDir as chooseDir, type SuiteRecord } from "../run/suite-record.ts";
 
 let record: SuiteRecord | undefined;
 const began = new Date();
@@ -50,7 +50,7 @@ export async function end(): Promise<void> {
 
 /** Where bun was called by hand and not by `kpi test`, which does it for all of its parts: results of the claims, if there were any. */
 async function writeOwnResults(): Promise<void> {
-  if (record === undefined || (process.env[suiteVariable] ?? "") !== "") return;
+  if (record === undefined || ownSuite() !== undefined) return;
   const { writeSuiteResults } = await import("../run/suite-results.ts"); // the preload of every unit test comes by here
   const say = (line: string) => console.error(line);
   await writeSuiteResults({ record, tests: [], began, paths: kpiPaths(), say, trace: false });

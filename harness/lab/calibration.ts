@@ -48,8 +48,8 @@ export async function calibrate(options: CalibrateOptions): Promise<Calibration>
   const key = createHash("sha256").update(JSON.stringify({ ...machine, workRounds, referenceRound }));
   const path = join(dir, `${key.update(calibrationPayload).digest("hex").slice(0, 16)}.json`);
   const load = loadavg()[0] ?? 0;
-  const known = readSound<Calibration | null>(path);
-  const sound = known !== undefined && known !== null && known.work > 0 && known.parallel > 0;
+  const known = readSound<Calibration>(path);
+  const sound = known !== undefined && known.work > 0 && known.parallel > 0;
   // What was measured on a crowded machine is some ten percent too slow, so it is measured again once there is room.
   if (sound && !force && (known.load <= cores || load > cores)) return known;
   await mkdir(dir, { recursive: true, mode: 0o700 });

@@ -134,7 +134,7 @@ async function lookForTools(signal?: AbortSignal): Promise<Record<string, ToolFa
 async function toolVersion(path: string, args: readonly string[] | undefined, signal?: AbortSignal): Promise<string> {
   if (args === undefined) return "";
   // A neutral place and no switching: a go.mod nearby must not decide what is asked for, nor anything call home.
-  const env = { ...packerAsked, GOTOOLCHAIN: "local", TF_CLI_CONFIG_FILE: "/dev/null" };
+  const env = { ...packerAsked, GOTOOLCHAIN: "local", CHECKPOINT_DISABLE: "1", TF_CLI_CONFIG_FILE: "/dev/null" };
   const options = { cwd: "/", env, timeout: seconds(20), ...(signal === undefined ? {} : { signal }) };
   const told = await run(path, args, { ...options, accept: [0, 1, 255] }).catch(() => undefined);
   return /(\d+(?:\.\d+)+)/.exec(`${told?.stdout ?? ""}\n${told?.stderr ?? ""}`)?.[1] ?? "";

@@ -27,17 +27,20 @@ export const passingVariable = "KPI_PASSING";
 /** Whether the long specs are run (1) or skipped (0); where it is not set, those are that the arguments of bun test name. */
 export const longVariable = "KPI_LONG";
 
+/** The directory of the suite that this process belongs to; undefined where it belongs to none. */
+export const ownSuite = (env: Environment = process.env): string | undefined => env[suiteVariable] || undefined;
+
 /** A suite's directory: the one that this process belongs to, else a new one below `state` (not made yet). */
 export function suiteDir(state: string, env: Environment = process.env): string {
-  const given = env[suiteVariable];
-  if (given !== undefined && given !== "") return given;
+  const given = ownSuite(env);
+  if (given !== undefined) return given;
   return join(state, "suites", `${new Date().toISOString().slice(0, 19).replaceAll(":", "-")}-${process.pid}`);
 }
 
 /** A run of a suite's own kpi, whose state goes with its test, leaves what results and trace are made of with the suite, if there is one. */
 export function keepForSuite(runDir: string, env: Environment = process.env): void {
-  const suite = env[suiteVariable];
-  if (suite === undefined || suite === "") return;
+  const suite = ownSuite(env);
+  if (suite === undefined) return;
   const dir = join(suite, "runs", basename(runDir));
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const file of ["events.ndjson", "plan.json", "terraform.log", "guests.json"])

@@ -11,6 +11,7 @@ import {
   coldVariable,
   longVariable,
   openSuiteRecord,
+  ownSuite,
   passingVariable,
   suiteDir,
   suiteVariable,
@@ -148,19 +149,19 @@ export interface SuiteEnd {
 
 /** Whether it is all that `kpi test` runs, and no part of another suite that has its turn. */
 const isWhole = ({ files, title, unitOnly }: SuiteOptions): boolean =>
-  files.length === 0 && title === undefined && !unitOnly && !process.env[suiteVariable];
+  files.length === 0 && title === undefined && !unitOnly && ownSuite() === undefined;
 
 /** Runs the suite, showing the tests' own output. The caller prints the closing line. */
 export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
   const { paths, say, signal } = options;
   using _turn = isWhole(options) ? await takeTurn({ cache: paths.cache, signal, say }) : undefined;
   let sum: Tally = { passed: 0, failed: 0, skipped: 0 };
-  using record = openSuiteRecord(suiteDir(options.paths.state));
+  using record = openSuiteRecord(suiteDir(paths.state));
   const began = new Date();
   const tests: BunTest[] = [];
   const staying = new Set<string>();
   for (const part of parts(options)) {
-    options.say(`── ${part.name}`);
+    say(`── ${part.name}`);
     const [command = "", ...args] = part.command;
     const lines: string[] = [];
     const output = new BunOutput();
@@ -174,13 +175,13 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
         ...(options.all || options.files.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
       },
       tied: true,
-      signal: options.signal,
+      signal,
       grace: minutes(1), // it removes its forks, and what it has made in clusters that go on
       accept: [0, 1, 2],
       onLine(line) {
         lines.push(line);
         if (part.single !== true) output.line(line);
-        options.say(line);
+        say(line);
       },
     });
     const { code, elapsed } = await ran.finally(() => tidy(options, staying)); // whatever comes of it, an interrupt too

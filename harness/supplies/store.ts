@@ -75,7 +75,7 @@ export const sha256Text = (text: string) => new Bun.CryptoHasher("sha256").updat
  * copy of the cache, with new times but the same content, is whole.
  */
 export async function readStored(dir: string, full = false): Promise<Stored> {
-  const manifest = readSound<Manifest | null>(join(dir, "manifest.json"));
+  const manifest = readSound<Manifest>(join(dir, "manifest.json"));
   if (manifest === undefined && !(await exists(dir))) return { state: "absent" };
   if (!manifest?.files) return { state: "damaged", what: `${dir} has no readable manifest.json` };
   for (const file of Object.values(manifest.files)) {

@@ -25,14 +25,14 @@ export interface PackerLine {
   readonly text: string;
 }
 
+/** Packer must not call home, colour its output, or ask. */
+const quiet = { CHECKPOINT_DISABLE: "1", PACKER_NO_COLOR: "1" } as const;
+
 /**
  * For a Packer that is only asked something. It runs itself once more, to catch what a panic says in a file of the temporary directory, which
  * stays where it is ended meanwhile; with what that second one is told (panicwrap's cookie, Packer's main.go) it does not.
  */
-export const packerAsked = {
-  CHECKPOINT_DISABLE: "1",
-  PACKER_WRAP_COOKIE: "49C22B1A-3A93-4C98-97FA-E07D18C787B5",
-} as const;
+export const packerAsked = { ...quiet, PACKER_WRAP_COOKIE: "49C22B1A-3A93-4C98-97FA-E07D18C787B5" } as const;
 
 /** The version of a Packer program, `1.6.6`. */
 export async function packerVersion(command: string, signal?: AbortSignal): Promise<string> {
@@ -98,9 +98,6 @@ export async function packerBuild(build: PackerBuild): Promise<void> {
     });
   }
 }
-
-/** Packer must not call home, colour its output, or ask. */
-const quiet = { CHECKPOINT_DISABLE: "1", PACKER_NO_COLOR: "1" } as const;
 
 function optionsOf({ work, log, timeout = minutes(30), signal }: PackerBuild) {
   // "." is `work`: its plugins listen on sockets there, and a socket's path has room for 107 bytes only.

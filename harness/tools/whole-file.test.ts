@@ -34,6 +34,8 @@ test("what is spoilt is told, or taken as not there by who asks for what is soun
   writeWhole(path, '{"half":');
   expect(() => readWhole(path)).toThrow(`${path} cannot be read`);
   expect(readSound(path)).toBeUndefined();
+  writeWhole(path, "null");
+  expect(readSound(path)).toBeUndefined();
   writeWhole(path, "[1]");
   expect(readSound<number[]>(path)).toEqual([1]);
 });

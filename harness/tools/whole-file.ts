@@ -33,10 +33,10 @@ export function readWhole<T>(path: string): T | undefined {
   }
 }
 
-/** As `readWhole`, for what may have gone meanwhile or been spoilt by somebody else: that is as if it were not there. */
+/** As `readWhole`, for what may have gone meanwhile or been spoilt by somebody else: that is as if it were not there, and so is a null. */
 export function readSound<T>(path: string): T | undefined {
   try {
-    return readWhole<T>(path);
+    return readWhole<T | null>(path) ?? undefined;
   } catch {
     return undefined;
   }
