@@ -27,6 +27,7 @@ export { openLab } from "./lab/lab.ts";
 export { coldRun, readEvents, readRecord } from "./run/run-files.ts";
 export { Checkpoint, openCheckpoint, openCluster, RunningCluster } from "./run/running.ts";
 export { forThisProcess, markInUse, passing } from "./run/users.ts";
+export { mountPath } from "./tools/directory.ts";
 export { run, shellQuote } from "./tools/exec.ts";
 export { expect } from "bun:test";
 
@@ -59,6 +60,7 @@ const somebodys = {
   TF_WORKSPACE: "other",
   TF_LOG_PROVIDER: "trace",
   PKR_VAR_image: "other",
+  CLAUDECODE: "1",
 };
 
 /**

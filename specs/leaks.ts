@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
-import type { TestKpi } from "../harness/kit.ts";
+import { basename, dirname, join } from "node:path";
+import { mountPath, type TestKpi } from "../harness/kit.ts";
 
 /**
  * Everything that is left of a test's own kpi on this machine, whatever else runs here: processes that were started with its
@@ -7,11 +8,11 @@ import type { TestKpi } from "../harness/kit.ts";
  * Stable lines; empty when nothing is left.
  */
 export function leaksOf({ state, temporary }: TestKpi): string[] {
-  const mounts = readFileSync("/proc/mounts", "utf8").split("\n");
+  const mounts = mountPath(readFileSync("/proc/mounts", "utf8")).split("\n");
   const files = (dir: string) => (existsSync(dir) ? readdirSync(dir).map((name) => `file ${dir}/${name}`) : []);
   return [
     ...processes().flatMap((pid) => (belongs(pid, state) ? [`process ${nameOf(pid)}`] : [])),
-    ...mounts.filter((line) => line.includes(state)).map((line) => `mount ${line.split(" ")[1]}`),
+    ...mounts.filter((line) => line.includes(state)).map((line) => `mount ${line}`),
     ...files(temporary),
     ...["labs", "clusters", "journal"].flatMap((name) => files(`${state}/${name}`)),
   ].sort();
@@ -22,7 +23,9 @@ function belongs(pid: string, state: string): boolean {
   if (Number(pid) === process.pid) return false;
   const environment = read(`/proc/${pid}/environ`).split("\0");
   if (environment.includes(`KPI_STATE=${state}`)) return true;
-  return inOtherMounts(pid) && read(`/proc/${pid}/mountinfo`).includes(`${state}/`);
+  // What is mounted is named by its path in its file system, which need not be the one that / is in.
+  const within = `/${join(basename(dirname(state)), basename(state))}/`;
+  return inOtherMounts(pid) && mountPath(read(`/proc/${pid}/mountinfo`)).includes(within);
 }
 
 const ours = readlinkSync("/proc/self/ns/mnt");

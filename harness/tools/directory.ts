@@ -17,6 +17,10 @@ export function filesBelow(dir: string): string[] {
   return [...new Bun.Glob("**/*").scanSync({ cwd: dir, dot: true, onlyFiles: true })].sort();
 }
 
+/** A path as the kernel's lists of mounts write it, in which a space is `\040` (proc(5)), as it is. */
+export const mountPath = (written: string): string =>
+  written.replace(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
+
 /**
  * Whether programs that lie in a directory may be run, as its mount says (`noexec`, proc(5): a line is `DEVICE POINT TYPE OPTIONS ...`, a later
  * one covers an earlier one).
@@ -25,7 +29,7 @@ export function mayRunPrograms(dir: string, mounts = readFileSync("/proc/self/mo
   const path = realpathSync(dir);
   const covering = mounts.split("\n").flatMap((line) => {
     const [, point = "", , options = ""] = line.split(" ");
-    const from = point.replace(/\\([0-7]{3})/g, (_, code: string) => String.fromCharCode(Number.parseInt(code, 8)));
+    const from = mountPath(point);
     return point === "" || relative(from, path).startsWith("..") ? [] : [{ length: from.length, options }];
   });
   const nearest = covering.reduce((best, each) => (each.length >= best.length ? each : best), {

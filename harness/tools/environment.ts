@@ -32,10 +32,11 @@ export const personsEnvironment = (): Environment => ({ ...proxies, ...process.e
 
 /**
  * The environment of a program whose output is read by us: the user's, but in a language that we read, without colours, and without what
- * people set for other work of theirs with the same programs. `TF_LOG_PROVIDER` for one would have secrets logged.
+ * people set for other work of theirs with the same programs. `TF_LOG_PROVIDER` for one would have secrets logged; where a coding agent says
+ * that it is one (`AGENT`, `CLAUDECODE`, `REPL_ID`), `bun test` names no test that passed.
  */
 export function programEnvironment(): Environment {
-  const foreign = /^(LANGUAGE$|LC_|FORCE_COLOR$|CLICOLOR_FORCE$|TF_|PKR_VAR_|PACKER_LOG)/;
+  const foreign = /^(LANGUAGE$|LC_|FORCE_COLOR$|CLICOLOR_FORCE$|TF_|PKR_VAR_|PACKER_LOG|(?:AGENT|CLAUDECODE|REPL_ID)$)/;
   const kept = Object.entries(personsEnvironment()).filter(([name]) => !foreign.test(name));
   return { ...Object.fromEntries(kept), LC_ALL: "C.UTF-8" };
 }
