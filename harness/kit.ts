@@ -63,11 +63,26 @@ const somebodys = {
   CLAUDECODE: "1",
 };
 
+export interface TestKpiOptions {
+  readonly cache?: string;
+  /** Whether its clusters are frozen, as a user's are. */
+  readonly checkpoints?: boolean;
+  /** A changed copy of the project. */
+  readonly project?: string;
+  /** A command that runs what follows it somewhere else, such as `nsenter ... --`; asked before each call. */
+  readonly within?: () => readonly string[];
+}
+
 /**
- * Opens a kpi for a test, of a changed copy of the project where one is given. Its directory is made when it is first called, so a file
+ * Opens a kpi for a test. Its directory is made when it is first called, so a file
  * whose tests are filtered out leaves nothing. Disposing removes its clusters first, then its directory.
  */
-export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project = projectRoot } = {}): TestKpi {
+export function testKpi({
+  cache = kpiPaths().cache,
+  checkpoints = false,
+  project = projectRoot,
+  within,
+}: TestKpiOptions = {}): TestKpi {
   const dir = join(tmpdir(), `kpi spec-${crypto.randomUUID().slice(0, 8)}`); // as somebody's home directory may be called
   const state = join(dir, "state");
   const temporary = join(dir, "tmp");
@@ -80,7 +95,11 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
     }
     await giveWay();
   };
-  const command = join(project, "kpi");
+  /** The program, and its arguments. */
+  const call = (args: readonly string[]): [string, readonly string[]] => {
+    const [program = "", ...rest] = [...(within?.() ?? []), join(project, "kpi"), ...args];
+    return [program, rest];
+  };
   const room = checkpoints ? {} : { KPI_CHECKPOINT_SPACE: "0" }; // nobody forks from most tests' clusters
   const withPaths = (options: RunOptions): RunOptions => ({
     tied: true,
@@ -105,11 +124,11 @@ export function testKpi({ cache = kpiPaths().cache, checkpoints = false, project
     run: (args, options = {}) => kpi.succeed(args, { accept: any, ...options }),
     async succeed(args, options = {}) {
       await prepare();
-      return run(command, args, withPaths(options));
+      return run(...call(args), withPaths(options));
     },
     async start(args, options = {}) {
       await prepare();
-      return start(command, args, withPaths({ accept: any, ...options }));
+      return start(...call(args), withPaths({ accept: any, ...options }));
     },
     async removeClusters() {
       for (const name of clusterNames(state)) await kpi.run(["down", name]);

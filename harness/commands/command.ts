@@ -58,7 +58,10 @@ export const text = (args: Arguments, name: string): string | undefined => {
 /** The host that `--host` names. */
 export function parseHost(value: string | undefined): Host {
   if (value === undefined || value === "lab") return { kind: "lab" };
-  if (/^qemu(\+ssh)?:\/\//.test(value)) return { kind: "libvirt", uri: value };
+  const form = value.startsWith("qemu+ssh://")
+    ? /^qemu\+ssh:\/\/([^/@]+@)?[^/@]+\/system(\?.*)?$/
+    : /^qemu:\/\/\/system(\?.*)?$/;
+  if (form.test(value) && URL.canParse(value)) return { kind: "libvirt", uri: value };
   throw new KpiError("spec", `--host: ${JSON.stringify(value)} is no host`, {
     expected: "lab, qemu:///system or qemu+ssh://user@machine/system",
   });

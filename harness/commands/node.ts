@@ -1,10 +1,11 @@
 import { chmodSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { KpiError } from "../core/errors.ts";
+import type { Environment } from "../core/paths.ts";
 import { openAccess } from "../run/access.ts";
 import { attach, shellQuote } from "../tools/exec.ts";
 import { openLab } from "../lab/lab.ts";
-import { pumpStdio } from "../tools/tunnel.ts";
+import { type Proxy, proxyUrl, pumpStdio } from "../tools/tunnel.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { type Arguments, type Command, cluster, flag, lab, pickCluster, required, show, text } from "./command.ts";
 
@@ -45,7 +46,14 @@ async function useKubectl(args: Arguments): Promise<number> {
   const named = (which === "--lab" || which === "--cluster") && value !== undefined;
   const theirs = !named ? args.rest : option.includes("=") ? args.rest.slice(1) : rest;
   const { access } = await openAccess(pickCluster({ ...args, values: named ? { [which.slice(2)]: value } : {} }));
-  return attach("kubectl", [...theirs], { KUBECONFIG: access.kubeconfigPath });
+  return attach("kubectl", [...theirs], { KUBECONFIG: access.kubeconfigPath, ...proxyVariables(access.jump) });
+}
+
+/** What kubectl reads about proxies, whatever its user says of others: through this one goes all that it asks. */
+function proxyVariables(jump: Proxy | undefined): Environment {
+  if (jump === undefined) return {};
+  const url = proxyUrl(jump);
+  return { HTTPS_PROXY: url, https_proxy: url, NO_PROXY: "none.invalid", no_proxy: "none.invalid" };
 }
 
 async function giveKubeconfig(args: Arguments): Promise<number> {

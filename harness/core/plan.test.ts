@@ -44,7 +44,16 @@ describe("planCluster", () => {
     } catch (error) {
       caught = error as KpiError;
     }
-    expect(caught).toMatchObject({ kind: "spec", expected: "distribution k3s, or --host lab" });
+    expect(caught).toMatchObject({ kind: "spec" });
+    expect(caught?.expected).toMatch(/^distribution k3s, --host lab, or k3s\.mirror/);
+  });
+
+  test("nodes fetch k3s from a mirror where the spec has one, and prove its name first; a lab serves by itself", () => {
+    const mirrored = { ...emulated, k3s: { ...emulated.k3s, mirror: "https://mirror.example/k3s/" } };
+    const { k3s, network } = planCluster(mirrored, system);
+    expect(k3s.binary.url).toBe("https://mirror.example/k3s/k3s");
+    expect(network.requiredNames).toEqual(["mirror.example"]);
+    expect(planCluster(mirrored, { kind: "lab" }).network.requiredNames).toEqual(["artifacts.kpi.test"]);
   });
 
   test("deadlines are longer than budgets", () => {

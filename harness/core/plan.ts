@@ -82,21 +82,20 @@ const files = {
 
 /** Derives the plan. Pure: the same spec and host give the same plan, byte for byte. Throws a `spec` error when they do not go together. */
 export function planCluster(spec: ClusterSpec, host: Host): Plan {
-  const { distribution, version } = spec.k3s;
-  if (host.kind === "libvirt" && distribution === "k3s-lab") {
+  const { distribution, version, mirror } = spec.k3s;
+  if (host.kind === "libvirt" && distribution === "k3s-lab" && mirror === undefined) {
     throw new KpiError(
       "spec",
-      `k3s.distribution: k3s-lab runs in a lab only, it has no release that guests on ${host.uri} could fetch`,
+      `k3s.distribution: k3s-lab has no release that guests on ${host.uri} could fetch, and the spec names no mirror`,
       {
-        expected: "distribution k3s, or --host lab",
+        expected:
+          "distribution k3s, --host lab, or k3s.mirror: the URL of a directory with its files (kpi supplies shows where they are here)",
         got: `distribution k3s-lab on --host ${host.uri}`,
       },
     );
   }
-  const base =
-    host.kind === "lab"
-      ? `http://${artefactHost}/`
-      : `https://github.com/k3s-io/k3s/releases/download/${encodeURIComponent(version)}/`;
+  const release = `https://github.com/k3s-io/k3s/releases/download/${encodeURIComponent(version)}/`;
+  const base = host.kind === "lab" ? `http://${artefactHost}/` : (mirror ?? release);
   const artefact = (file: string): ArtefactPlan => ({ supply: distribution, file, url: base + file });
   const server = spec.nodes.find((node) => node.role === "server");
   if (server === undefined) throw new KpiError("spec", "nodes: no server among them");

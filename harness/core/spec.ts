@@ -33,6 +33,8 @@ export interface ClusterSpec {
     readonly podCidr: string;
     readonly serviceCidr: string;
     readonly disable: readonly string[];
+    /** Where nodes on a libvirt host fetch its files instead of from its release; a URL that ends in `/`. */
+    readonly mirror?: string;
   };
   readonly network: {
     readonly name: string;

@@ -10,6 +10,7 @@ export const longSpecs: Readonly<Record<string, string>> = {
   "breaking.spec.ts": "forty-eight breakages of a fork, about five minutes in emulation",
   "budget.spec.ts": "three boots on a machine that does nothing else, about two minutes in emulation",
   "faults.spec.ts": "eleven faults on a fork, three boots among them, about nine minutes in emulation",
+  "host.spec.ts": "two clusters on a libvirt that is no lab's, about four minutes in emulation",
   "crash.spec.ts": "five killed runs and two clusters, about six minutes in emulation",
 };
 

@@ -4,8 +4,14 @@ import { judge, longestHead, type ProxyRules, refusal } from "./connect.ts";
 /** A stranger who connects and says nothing is dropped after this many milliseconds. */
 const headLimit = 10_000;
 
-/** A CONNECT proxy. Dials from whatever network namespace the calling thread is in when a request comes. */
-export function createProxy(rules: ProxyRules, log: (line: string) => void): Server {
+/** Joins a client, who waits for an answer to his request, to `host:port`; `rest` is what he has sent already. */
+export type Dial = (client: Socket, host: string, port: number, rest: Buffer, log: (line: string) => void) => void;
+
+/** The answer to a client who is joined. */
+export const established = "HTTP/1.1 200 Connection established\r\n\r\n";
+
+/** A CONNECT proxy. Dials from whatever network namespace the calling thread is in when a request comes, unless told another way. */
+export function createProxy(rules: ProxyRules, log: (line: string) => void, join: Dial = dial): Server {
   return createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
     client.on("error", () => client.destroy());
     const late = () => client.destroy();
@@ -17,7 +23,7 @@ export function createProxy(rules: ProxyRules, log: (line: string) => void): Ser
         head === undefined
           ? ({ kind: "refuse", status: 400, why: "the request is too long" } as const)
           : judge(head, rules);
-      if (verdict.kind === "dial") return dial(client, verdict.host, verdict.port, rest, log);
+      if (verdict.kind === "dial") return join(client, verdict.host, verdict.port, rest, log);
       log(`proxy: refused with ${verdict.status}`);
       client.end(refusal(verdict.status, verdict.why));
     });
@@ -52,7 +58,7 @@ function dial(client: Socket, host: string, port: number, rest: Buffer, log: (li
   guest.once("connect", () => {
     client.off("close", abandoned);
     guest.off("error", unreachable).on("error", () => guest.destroy());
-    client.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    client.write(established);
     if (rest.length > 0) guest.write(rest);
     join(client, guest);
     join(guest, client);

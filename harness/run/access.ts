@@ -14,9 +14,10 @@ import { liveOwner } from "../tools/owner.ts";
 import type { LoginAttempt } from "../tools/ssh-auth.ts";
 import { renderKnownHosts, renderSshConfig } from "../tools/ssh-config.ts";
 import { connectSsh, type NodeConnection } from "../tools/ssh.ts";
-import { connectThrough } from "../tools/tunnel.ts";
+import { connectThrough, type Proxy, proxyUrl } from "../tools/tunnel.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import type { ClusterDir, ClusterState } from "./cluster.ts";
+import { jumpCommand, openJump } from "./jump.ts";
 import type { Secrets } from "./secrets.ts";
 import { clusterSecrets } from "./secrets.ts";
 
@@ -28,7 +29,7 @@ export interface SshOptions {
   readonly before?: readonly LoginAttempt[];
 }
 
-/** The ways into one cluster: its nodes, its API, its libvirt. The same for a lab (through its proxy) and for a host's own network. */
+/** The ways into one cluster: its nodes, its API, its libvirt. The same for a lab (through its proxy), a host's own network, and another machine's. */
 export class Access {
   readonly secrets: Secrets;
 
@@ -36,6 +37,8 @@ export class Access {
     readonly cluster: ClusterDir,
     readonly plan: Plan,
     readonly lab: RunningLab | undefined,
+    /** The way to nodes that only another machine reaches; see {@link openJump}. */
+    readonly jump?: Proxy | undefined,
   ) {
     this.secrets = clusterSecrets(cluster, plan);
   }
@@ -43,6 +46,11 @@ export class Access {
   /** Whether its lab, if it is in one, has ended: then nothing is left of the cluster. */
   get gone(): boolean {
     return this.lab?.runs === false;
+  }
+
+  /** The proxy through which nodes are reached, where they are not by themselves. */
+  get proxy(): Proxy | undefined {
+    return this.lab?.proxy ?? this.jump;
   }
 
   get uri(): string {
@@ -105,7 +113,7 @@ export class Access {
   }
 
   #connect(name: string, options: SshOptions): Promise<NodeConnection> {
-    const { lab } = this;
+    const { proxy } = this;
     const node = this.node(name);
     return connectSsh({
       host: node.address,
@@ -116,7 +124,7 @@ export class Access {
       ...(options.booting === undefined ? {} : { booting: options.booting }),
       ...(options.before === undefined ? {} : { before: options.before }),
       ...(options.signal === undefined ? {} : { signal: options.signal }),
-      ...(lab === undefined ? {} : { open: () => connectThrough(lab.proxy, node.address, 22) }),
+      ...(proxy === undefined ? {} : { open: () => connectThrough(proxy, node.address, 22) }),
     });
   }
 
@@ -127,7 +135,8 @@ export class Access {
         hint: "it is fetched when the control plane is up: kpi up",
       });
     }
-    return openKube({ kubeconfig: readFileSync(this.kubeconfigPath, "utf8") });
+    const proxy = this.jump === undefined ? {} : { proxy: { url: proxyUrl(this.jump) } }; // a lab's is in the kubeconfig
+    return openKube({ kubeconfig: readFileSync(this.kubeconfigPath, "utf8"), ...proxy });
   }
 
   /** Takes the kubeconfig as it stands on the node, points it to the address (and proxy) at which it works from here, and keeps it 0600. */
@@ -157,7 +166,9 @@ export class Access {
       hostKey: this.secrets.hosts[name]?.publicKey ?? "",
     }));
     const knownHostsFile = this.cluster.path("known_hosts");
-    const proxyCommand = shellQuote([`${projectRoot}/kpi`, "proxy", this.cluster.labDir]);
+    const throughLab = `${shellQuote([`${projectRoot}/kpi`, "proxy", this.cluster.labDir])} %h %p`;
+    const jump = jumpCommand(this.plan);
+    const proxyCommand = this.lab !== undefined ? throughLab : jump === undefined ? undefined : shellQuote(jump);
     writeWhole(knownHostsFile, renderKnownHosts(hosts));
     writeWhole(
       this.sshConfigPath,
@@ -166,7 +177,7 @@ export class Access {
         identityFile: this.cluster.path("secrets", "id_ed25519"),
         knownHostsFile,
         hosts,
-        ...(this.lab === undefined ? {} : { proxyCommand: `${proxyCommand} %h %p` }),
+        ...(proxyCommand === undefined ? {} : { proxyCommand }),
       }),
     );
   }
@@ -184,7 +195,7 @@ export async function openAccess(cluster: ClusterDir): Promise<{ access: Access;
       hint: "the machine was restarted, or its processes were killed: kpi up makes the cluster again, kpi down forgets it",
     });
   }
-  return { access: new Access(cluster, state.plan, lab), state };
+  return { access: new Access(cluster, state.plan, lab, await openJump(state.plan)), state };
 }
 
 /** The ways into a cluster that may be gone meanwhile, it or its lab: undefined then. */

@@ -1,8 +1,9 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { followConsoles, parseVerdict, plainLine } from "./console.ts";
+import { orAborted } from "../core/deadline.ts";
+import { followConsoles, parseVerdict, plainLine, recordConsoles } from "./console.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "console-"));
 afterAll(() => rmSync(dir, { recursive: true }));
@@ -36,4 +37,26 @@ test("followConsoles hands over every line once, also of a file that appears lat
   appendFileSync(join(dir, "b.log"), `KPI-VERDICT ${verdict}\n`);
   await both.promise;
   expect(seen.sort()).toEqual(["a: early", "a: late", `b: KPI-VERDICT ${verdict}`]);
+});
+
+test("where libvirt writes no consoles they are recorded through it, again after one has ended, until abort", async () => {
+  const stop = new AbortController();
+  const asked: string[] = [];
+  const third = Promise.withResolvers<void>();
+  const consoles = {
+    async console(node: string, onLine: (line: string) => void, signal: AbortSignal) {
+      asked.push(node);
+      if (asked.length === 1) throw new Error("the domain is not running");
+      onLine(`connection ${asked.length}`);
+      if (asked.length < 3) return;
+      third.resolve();
+      await orAborted(signal, new Promise<never>(() => {}));
+    },
+  };
+  const at = join(dir, "recorded");
+  recordConsoles(consoles, at, ["c"], stop.signal);
+  await third.promise;
+  stop.abort();
+  expect(readFileSync(join(at, "c.log"), "utf8")).toBe("connection 2\nconnection 3\n");
+  expect(statSync(join(at, "c.log")).mode & 0o777).toBe(0o600);
 });

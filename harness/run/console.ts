@@ -1,6 +1,9 @@
-import { closeSync, type FSWatcher, mkdirSync, openSync, readSync, watch } from "node:fs";
+import { appendFileSync, closeSync, type FSWatcher, mkdirSync, openSync, readSync, watch } from "node:fs";
 import { basename, join } from "node:path";
+import { ticks } from "../core/deadline.ts";
+import { seconds } from "../core/duration.ts";
 import type { Verdict } from "../core/event.ts";
+import type { Libvirt } from "../tools/libvirt.ts";
 import { LineReader } from "../tools/lines.ts";
 
 const marker = "KPI-VERDICT ";
@@ -75,4 +78,24 @@ export function followConsoles(
       flush();
     },
   };
+}
+
+/**
+ * Writes what the nodes show on their serial consoles to `<dir>/<node>.log`, until abort: what libvirt does by itself in a lab. A console that
+ * is not there yet, has ended or is somebody else's is asked for again; what it shows meanwhile is lost.
+ */
+export function recordConsoles(
+  libvirt: Pick<Libvirt, "console">,
+  dir: string,
+  nodes: readonly string[],
+  signal: AbortSignal,
+): void {
+  mkdirSync(dir, { recursive: true, mode: 0o700 });
+  for (const node of nodes) {
+    const path = join(dir, `${node}.log`);
+    const write = (line: string) => appendFileSync(path, `${line}\n`, { mode: 0o600 });
+    void (async () => {
+      for await (const _ of ticks(seconds(1), signal)) await libvirt.console(node, write, signal).catch(() => {});
+    })();
+  }
 }

@@ -9,6 +9,7 @@ import type { Host } from "../core/plan.ts";
 import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
 import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
+import { remoteMachine } from "../tools/libvirt-uri.ts";
 import { packerAsked } from "../tools/packer.ts";
 import { freeGiB, type Memory, machineMemory } from "./capacity.ts";
 import { type HypervisorFacts, lookAtHypervisor } from "./doctor-hypervisor.ts";
@@ -146,7 +147,7 @@ async function tryAccelerator({
   paths,
   signal,
 }: GatherOptions): Promise<Pick<Facts, "accelerator" | "bootsNothing">> {
-  if (host.kind === "libvirt" && isRemote(host.uri)) return {};
+  if (host.kind === "libvirt" && remoteMachine(host.uri) !== undefined) return {};
   if (findProgram("qemu-system-x86_64") === undefined) return {};
   try {
     return { accelerator: await probeAccelerator({ cache: paths.cache, ...(signal === undefined ? {} : { signal }) }) };
@@ -190,8 +191,6 @@ async function lookAtApt(codename: string, signal?: AbortSignal): Promise<{ arch
   const told = await run("apt-get", format, signal === undefined ? {} : { signal }).catch(() => undefined);
   return readAptTargets(told?.stdout ?? "", codename);
 }
-
-export const isRemote = (uri: string): boolean => new URL(uri).hostname !== "";
 
 function read(path: string): string {
   try {

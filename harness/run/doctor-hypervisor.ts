@@ -1,20 +1,23 @@
 import { orAborted } from "../core/deadline.ts";
 import { seconds } from "../core/duration.ts";
 import { type CommandResult, run, shellQuote } from "../tools/exec.ts";
+import { remoteMachine } from "../tools/libvirt-uri.ts";
 import type { Check, Fix } from "./doctor-check.ts";
 
 /** What a libvirt host that is not a lab says about itself. */
 export interface HypervisorFacts {
   readonly uri: string;
-  /** `user@machine` for a remote one. */
+  /** For a remote one: what a person types after `ssh`, and why that leads nowhere, if so: then nothing else is known. */
   readonly ssh?: string;
+  readonly unreached?: string;
   /** Whether libvirt answers at the URI, and what it says if not. */
   readonly libvirt: { readonly works: true } | { readonly works: false; readonly why: string };
   readonly root: boolean;
   readonly user: string;
   readonly home: string;
   readonly groups: readonly string[];
-  readonly kvmDevice: boolean;
+  /** Whether libvirt can run machines with KVM there, as it says. */
+  readonly kvm: boolean;
   readonly cpus: number;
   readonly availableMiB: number;
   readonly freeGiB: number;
@@ -43,7 +46,6 @@ const wantedSettings = {
 /** Runs on the hypervisor, which may be another machine: plain sh, one `name=value` line each, nothing is changed. */
 const look = `
 echo "uid=$(id -u)"; echo "user=$(id -un)"; echo "home=$HOME"; echo "groups=$(id -Gn)"
-[ -c /dev/kvm ] && echo kvm=yes
 echo "cpus=$(nproc)"
 awk '/^MemAvailable/ { print "memory=" $2 }' /proc/meminfo
 df -Pk "$HOME" | awk 'NR == 2 { print "disk=" $4 }'
@@ -56,30 +58,32 @@ export async function lookAtHypervisor(
   names: { readonly pool: string; readonly network: string },
   signal?: AbortSignal,
 ): Promise<HypervisorFacts> {
-  const { hostname, username } = new URL(uri);
-  const ssh = hostname === "" ? undefined : username === "" ? hostname : `${username}@${hostname}`;
+  const machine = remoteMachine(uri);
   const ask = (command: string, args: readonly string[]) => tell(command, args, signal);
-  const [told, list, pool, network] = await Promise.all([
-    ssh === undefined
-      ? ask("sh", ["-c", look])
-      : ask("ssh", ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", ssh, look]),
+  const [told, list, kvm, pool, network] = await Promise.all([
+    machine === undefined ? ask("sh", ["-c", look]) : ask("ssh", [...machine.ssh, look]),
     ask("virsh", ["-c", uri, "list", "--all", "--name"]),
+    ask("virsh", ["-c", uri, "domcapabilities", "--virttype", "kvm"]),
     ask("virsh", ["-c", uri, "pool-info", names.pool]),
     ask("virsh", ["-c", uri, "net-info", names.network]),
   ]);
   const answers = list.code === 0;
   return {
     uri,
-    ...(ssh === undefined ? {} : { ssh }),
+    ...(machine === undefined ? {} : { ssh: machine.typed }),
+    ...(machine === undefined || told.code === 0 ? {} : { unreached: lastLine(told) }),
     libvirt: answers ? { works: true } : { works: false, why: lastLine(list) },
     ...readLook(told.stdout),
+    kvm: kvm.code === 0,
     pool: { name: names.pool, ...readInfo(pool) },
     network: { name: names.network, ...readInfo(network) },
   };
 }
 
 /** Parses what `look` printed. */
-export function readLook(text: string): Omit<HypervisorFacts, "uri" | "ssh" | "libvirt" | "pool" | "network"> {
+export function readLook(
+  text: string,
+): Omit<HypervisorFacts, "uri" | "ssh" | "unreached" | "libvirt" | "kvm" | "pool" | "network"> {
   const lines = text.split("\n");
   const value = (name: string) => lines.find((line) => line.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
   const settings = lines
@@ -90,7 +94,6 @@ export function readLook(text: string): Omit<HypervisorFacts, "uri" | "ssh" | "l
     user: value("user"),
     home: value("home"),
     groups: value("groups").split(" ").filter(Boolean),
-    kvmDevice: value("kvm") === "yes",
     cpus: Number(value("cpus")),
     availableMiB: Math.floor(Number(value("memory")) / 1_024),
     freeGiB: Math.floor(Number(value("disk")) / 2 ** 20),
@@ -109,7 +112,8 @@ export function readInfo({ code, stdout }: Pick<CommandResult, "code" | "stdout"
 
 /** The checks of a hypervisor that runs its own libvirtd; `install` is how it gets one if it is this machine. */
 export function checkHypervisor(facts: HypervisorFacts, install: Fix | undefined): Check[] {
-  const { pool, network, home } = facts;
+  const { pool, network, home, unreached } = facts;
+  if (unreached !== undefined) return [checkSsh(facts, unreached)];
   return [
     checkLibvirt(facts, install),
     ...(facts.ssh === undefined ? [] : [checkKvm(facts)]), // on this machine it is proved by booting something
@@ -123,6 +127,18 @@ export function checkHypervisor(facts: HypervisorFacts, install: Fix | undefined
       "net-define /usr/share/libvirt/networks/default.xml",
     ]),
   ];
+}
+
+function checkSsh({ ssh = "", uri }: HypervisorFacts, unreached: string): Check {
+  return {
+    id: "ssh",
+    title: "ssh to the hypervisor",
+    outcome: "missing",
+    seen: unreached,
+    why: `libvirt at ${uri} is reached by it, and so are the nodes`,
+    needed: true,
+    fix: { command: `ssh ${ssh} true   # must end well, and ask nothing`, automatic: false },
+  };
 }
 
 function checkLibvirt({ uri, libvirt, ssh }: HypervisorFacts, install: Fix | undefined): Check {
@@ -139,15 +155,15 @@ function checkLibvirt({ uri, libvirt, ssh }: HypervisorFacts, install: Fix | und
   };
 }
 
-function checkKvm({ kvmDevice }: HypervisorFacts): Check {
+function checkKvm({ kvm }: HypervisorFacts): Check {
   return {
     id: "kvm",
     title: "KVM",
-    outcome: kvmDevice ? "ok" : "missing",
-    seen: kvmDevice ? "/dev/kvm" : "no /dev/kvm",
+    outcome: kvm ? "ok" : "missing",
+    seen: kvm ? "libvirt has it" : "libvirt has none",
     why: "without it the nodes are emulated, about ten times slower",
     needed: false,
-    ...(kvmDevice
+    ...(kvm
       ? {}
       : {
           fix: {
@@ -238,7 +254,7 @@ function checkObject(
 
 /** The command as it must be typed here. */
 function there({ ssh }: HypervisorFacts, command: string, then?: string): string {
-  const here = ssh === undefined ? command : shellQuote(["ssh", "-t", ssh, command]);
+  const here = ssh === undefined ? command : `ssh -t ${ssh} ${shellQuote([command])}`;
   return then === undefined ? here : `${here}   # ${then}`;
 }
 

@@ -59,7 +59,7 @@ const hypervisor: HypervisorFacts = {
   user: "ops",
   home: "/home/ops",
   groups: ["ops", "kvm", "libvirt"],
-  kvmDevice: true,
+  kvm: true,
   cpus: 24,
   availableMiB: 60_000,
   freeGiB: 400,
@@ -192,14 +192,13 @@ test("reads what the system says", () => {
   });
   expect(
     readLook(
-      "uid=0\nuser=root\nhome=/root\ngroups=root\nkvm=yes\ncpus=8\nmemory=2048\ndisk=2097152\nconf=readable\nset listen_tls=0",
+      "uid=0\nuser=root\nhome=/root\ngroups=root\ncpus=8\nmemory=2048\ndisk=2097152\nconf=readable\nset listen_tls=0",
     ),
   ).toEqual({
     root: true,
     user: "root",
     home: "/root",
     groups: ["root"],
-    kvmDevice: true,
     cpus: 8,
     availableMiB: 2,
     freeGiB: 2,

@@ -83,12 +83,12 @@ export async function makeReady(options: ReadyOptions): Promise<Accelerator> {
   throw notReady(bad);
 }
 
-/** On another machine nothing can be booted before the cluster is; its device node must do as a proof. */
+/** On another machine nothing can be booted before the cluster is; what its libvirt says must do as a proof. */
 function remoteAccelerator({ hypervisor }: Facts): Accelerator | undefined {
   if (hypervisor?.ssh === undefined) return undefined;
-  return hypervisor.kvmDevice
-    ? { accelerator: "kvm", proof: `/dev/kvm is there on ${hypervisor.ssh}`, cpuModel: "host" }
-    : { accelerator: "tcg", proof: `no /dev/kvm on ${hypervisor.ssh}`, cpuModel: "qemu64" };
+  return hypervisor.kvm
+    ? { accelerator: "kvm", proof: `libvirt has KVM at ${hypervisor.uri}`, cpuModel: "host" }
+    : { accelerator: "tcg", proof: `libvirt has no KVM at ${hypervisor.uri}`, cpuModel: "qemu64" };
 }
 
 function notReady(bad: readonly Check[]): KpiError {

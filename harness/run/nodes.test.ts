@@ -27,6 +27,15 @@ describe("NodeWatch", () => {
     expect((await watch.step("n1", "dns", never)).mono).toBe(2);
   });
 
+  test("a later step's verdict counts for one whose line was lost, an earlier one does not", async () => {
+    const { watch } = setUp();
+    const waiting = watch.step("n1", "service", never);
+    watch.line("n1", line("dns", true, "answered"));
+    watch.line("n1", line("ready", true, "n1 is Ready"));
+    expect((await waiting).step).toBe("ready");
+    expect((await watch.step("n1", "dns", never)).step).toBe("dns");
+  });
+
   test("a refusal at any step ends every wait, naming node, step and cause", async () => {
     const { watch } = setUp();
     const waiting = watch.step("n1", "service", never).catch((error: KpiError) => error);

@@ -59,13 +59,17 @@ export class NodeWatch {
     wake(watched);
   }
 
-  /** The verdict of a node's step as soon as it is there. Rejects when the node has failed, whatever the step, or on abort. */
+  /**
+   * The verdict of a node's step as soon as it is there, or a later step's, which no node reaches without it: a line can be lost on a console.
+   * Rejects when the node has failed, whatever the step, or on abort.
+   */
   async step(node: string, step: NodeStep, signal: AbortSignal): Promise<Verdict> {
     const watched = this.nodes.get(node);
     if (watched === undefined) throw new Error(`no such node: ${node}`);
     for (;;) {
-      const verdict = watched.verdicts.get(step);
-      if (verdict?.ok === true) return verdict;
+      const reached = nodeSteps.slice(nodeSteps.indexOf(step)).map((each) => watched.verdicts.get(each));
+      const verdict = reached.find((each) => each?.ok === true);
+      if (verdict !== undefined) return verdict;
       if (watched.failure !== undefined) throw watched.failure;
       const { promise, resolve } = Promise.withResolvers<void>();
       watched.waiters.add(resolve);

@@ -4,7 +4,7 @@ import { factorFor } from "../core/calibration.ts";
 import type { Progress, RunEventBody, StageName, Verdict } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
-import type { Accelerator } from "../lab/accelerator.ts";
+import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
 import { calibrate } from "../lab/calibration.ts";
 import { type RunningLab, startLab } from "../lab/lab.ts";
 import { buildImage, type StoredImage } from "../supplies/image.ts";
@@ -16,11 +16,13 @@ import {
   terraformCliConfig,
 } from "../supplies/supplies.ts";
 import type { NodeState } from "../tools/kube-state.ts";
+import { remoteMachine } from "../tools/libvirt-uri.ts";
 import { Terraform } from "../tools/terraform.ts";
 import { Access } from "./access.ts";
 import type { ClusterDir } from "./cluster.ts";
 import { makeReady } from "./doctor.ts";
 import type { StageTable } from "./engine.ts";
+import { openJump } from "./jump.ts";
 import type { RunLog } from "./log.ts";
 import type { NodeStep } from "./nodes.ts";
 import { recordSeen } from "./seen.ts";
@@ -96,10 +98,12 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
     }),
 
     image: keep("image", async (signal) => {
+      // It is built here, wherever it is to run.
+      const elsewhere = plan.host.kind === "libvirt" && remoteMachine(plan.host.uri) !== undefined;
       const image = await buildImage({
         plan,
         source: supply(seen, plan.image.source),
-        accelerator: need(seen, "doctor"),
+        accelerator: elsewhere ? await probeAccelerator({ cache: paths.cache, signal }) : need(seen, "doctor"),
         cache: paths.cache,
         packer: supplyFile(need(seen, "supplies"), "packer", "packer").path,
         log: log.path("packer.log"),
@@ -124,7 +128,7 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
         terraform.init(signal),
       ]);
       if (lab !== undefined) note("apply", `lab is up, libvirt at ${lab.uri}`);
-      const access = new Access(cluster, plan, lab);
+      const access = new Access(cluster, plan, lab, await openJump(plan));
       access.writeSshConfig();
       const variables = terraformVariables({
         access,
@@ -167,7 +171,7 @@ async function calibrateRun(
   accelerator: Accelerator,
   signal: AbortSignal,
 ): Promise<void> {
-  if (plan.host.kind === "libvirt" && !/^qemu:\/\/\//.test(plan.host.uri)) return;
+  if (plan.host.kind === "libvirt" && remoteMachine(plan.host.uri) !== undefined) return;
   const onStep = (what: string) => log.emit({ type: "progress", stage: "doctor", what: `calibration: ${what}` });
   const calibration = await calibrate({ cache: paths.cache, accelerator, signal, onStep });
   log.emit({ type: "calibrated", calibration, factor: factorFor(calibration, plan.nodes.length) });

@@ -85,7 +85,11 @@ function timings(cluster: ClusterDir, { run, plan }: ClusterState): ClusterStatu
 /** The two commands that `up` ends with. */
 export function useCommands(access: Access): { kubectl: string; ssh: string } {
   return {
-    kubectl: shellQuote(["kubectl", "--kubeconfig", access.kubeconfigPath, "get", "nodes"]),
+    kubectl: shellQuote(
+      access.jump === undefined
+        ? ["kubectl", "--kubeconfig", access.kubeconfigPath, "get", "nodes"]
+        : [join(projectRoot, "kpi"), "kubectl", "--cluster", access.cluster.name, "get", "nodes"], // through the hypervisor
+    ),
     ssh: shellQuote(["ssh", "-F", access.sshConfigPath, access.server.name]),
   };
 }

@@ -6,7 +6,7 @@ import type { RunEventBody } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { nodesMissing, type NodeState, type PodState } from "../tools/kube-state.ts";
 import type { Access } from "./access.ts";
-import { followConsoles } from "./console.ts";
+import { followConsoles, recordConsoles } from "./console.ts";
 import { NodeWatch } from "./nodes.ts";
 
 /** Everything that is watched of the nodes while a cluster comes up, from their domains' start to Ready. */
@@ -14,7 +14,7 @@ export interface Watching extends Disposable {
   readonly nodes: NodeWatch;
 }
 
-/** Follows consoles and libvirt's domain states until disposed. */
+/** Follows consoles and libvirt's domain states until disposed. What is on the consoles is in `consoleDir`, or written there from now on. */
 export function watchNodes(
   access: Access,
   plan: Plan,
@@ -24,6 +24,7 @@ export function watchNodes(
   const stop = new AbortController();
   const names = plan.nodes.map(({ name }) => name);
   const nodes = new NodeWatch(names, emit, (node) => join(consoleDir, `${node}.log`));
+  if (access.lab === undefined) recordConsoles(access.libvirt, consoleDir, names, stop.signal);
   const consoles = followConsoles(consoleDir, names, (node, line) => nodes.line(node, line));
   // The kernel's file events can miss the last write of a burst; three file sizes a second cost nothing.
   const reading = (async () => {

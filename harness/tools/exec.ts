@@ -1,5 +1,6 @@
 import { personsEnvironment, programEnvironment } from "./environment.ts"; // first: what libraries read when they are loaded is changed there
 import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { execa } from "execa";
 import { type Duration, formatDuration, seconds } from "../core/duration.ts";
@@ -13,6 +14,8 @@ export interface RunOptions {
   env?: Environment;
   /** Text for standard input; without it standard input is empty. */
   input?: string;
+  /** Standard input stays open and empty: for a program that ends when its input does. */
+  holdInput?: boolean;
   /** Hang guard. The whole tree of a confined program ends with it. */
   timeout?: Duration;
   signal?: AbortSignal;
@@ -108,7 +111,9 @@ export function start(command: string, args: readonly string[], options: RunOpti
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: { ...programEnvironment(), ...options.env },
     extendEnv: false,
-    ...(options.input === undefined ? { stdin: "ignore" as const } : { input: options.input }),
+    ...(options.input !== undefined
+      ? { input: options.input }
+      : { stdin: options.holdInput === true ? ("pipe" as const) : ("ignore" as const) }),
     ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     // In a session of its own: Ctrl-C is ours to hear. Terraform takes the terminal's and ours for two, and leaves without saving its state.
     detached: true,
@@ -192,6 +197,22 @@ export async function attach(command: string, args: readonly string[], env: Envi
     });
   }
   return result.exitCode ?? 1;
+}
+
+/** Runs a program behind a connection: what comes is its input, its output is sent. Each ends with the other, and with this process. */
+export function serve(command: string, args: readonly string[], socket: Socket): void {
+  const child = execa(...tie(command, args), {
+    env: programEnvironment(),
+    extendEnv: false,
+    stdio: ["pipe", "pipe", "ignore"],
+    detached: true,
+    buffer: false,
+    reject: false,
+  });
+  child.stdin.on("error", () => {}); // it has ended, which is seen by its output
+  socket.once("error", () => socket.destroy()).once("close", () => child.kill());
+  socket.pipe(child.stdin);
+  child.stdout.pipe(socket);
 }
 
 /** setpriv becomes the program, whose life is then tied to ours. */

@@ -2,7 +2,7 @@ import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { diskFull, type Domain, parseDomains } from "./libvirt-domain.ts";
 import { type DomainEvent, parseEvent } from "./libvirt-event.ts";
-import { type CommandResult, run, start } from "./exec.ts";
+import { type CommandResult, run, shellQuote, start } from "./exec.ts";
 
 export type { Domain } from "./libvirt-domain.ts";
 export type { DomainEvent } from "./libvirt-event.ts";
@@ -79,6 +79,35 @@ export class Libvirt {
     )
       return undefined;
     throw new KpiError("command", `the guest agent of ${domain} refused`, { details: stderr.split("\n") });
+  }
+
+  /**
+   * Reads a domain's serial console, line by line and from now on, until it is switched off, somebody takes the console by force, or abort.
+   * Rejects where the domain does not run or its console is taken already. virsh talks to a terminal only: `script` (util-linux) is one.
+   */
+  async console(domain: string, onLine: (line: string) => void, signal: AbortSignal): Promise<void> {
+    let connected = false;
+    await run(
+      "script",
+      [
+        "--quiet",
+        "--return",
+        "--flush",
+        "--command",
+        shellQuote(["virsh", "-c", this.uri, "console", domain]),
+        "/dev/null",
+      ],
+      {
+        onLine(line) {
+          if (connected) onLine(line);
+          connected ||= line.startsWith("Escape character is"); // all before is virsh's own
+        },
+        holdInput: true,
+        tied: true,
+        grace: seconds(1),
+        signal,
+      },
+    );
   }
 
   /** Names of all storage pools, active or not. */
