@@ -3,7 +3,7 @@ import { connect } from "node:net";
 import { KpiError } from "../core/errors.ts";
 import type { NodePlan, Plan } from "../core/plan.ts";
 import type { Access } from "../run/access.ts";
-import { openKube } from "../tools/kube.ts";
+import { type Kube, openKube } from "../tools/kube.ts";
 import { parseKubeconfig } from "../tools/kubeconfig.ts";
 import { foreignCertificate } from "../tools/certificate.ts";
 import { requestStatus } from "../tools/https-status.ts";
@@ -54,7 +54,7 @@ export async function seeAccess(session: Session): Promise<AccessSeen> {
     Object.fromEntries(await Promise.all(plan.nodes.map(async (node) => [node.name, await work(node)] as const)));
   const [api, rbac, kubelet, ssh] = await Promise.all([
     seeApiDoor(access),
-    seeRbac(access),
+    seeRbac(access.kube()),
     each((node) => seeKubelet(access, node)),
     each((node) => seeSshDoor(session, node)),
   ]);
@@ -89,40 +89,56 @@ async function seeApiDoor(access: Access): Promise<AccessSeen["api"]> {
   };
 }
 
+/** What the API says about a question that it was asked by POST. */
 interface Review {
-  readonly status: { readonly allowed?: boolean; readonly userInfo?: { readonly groups?: readonly string[] } };
+  readonly status?: { readonly allowed?: unknown; readonly userInfo?: { readonly groups?: readonly string[] } };
 }
 
-async function seeRbac(access: Access): Promise<AccessSeen["rbac"]> {
-  const kube = access.kube();
-  const review = async (api: string, kind: string, spec: object): Promise<Review["status"]> => {
+/**
+ * Who may do what, by the API's own word. Throws a `contract` error where it gives none: whoever is refused the question has not heard
+ * "no".
+ */
+export async function seeRbac(kube: Pick<Kube, "request">): Promise<AccessSeen["rbac"]> {
+  const review = async (api: string, kind: string, spec: object) => {
     const [group = "", version = ""] = api.split("/");
-    const { text } = await kube.request(`/apis/${group}/${version}/${kind.toLowerCase()}s`, {
+    const path = `/apis/${group}/${version}/${kind.toLowerCase()}s`;
+    const { status, text } = await kube.request(path, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ apiVersion: api, kind, spec }),
     });
-    return (JSON.parse(text) as Review).status ?? {};
+    const unanswered = new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
+    if (status !== 201) throw unanswered;
+    return { said: (JSON.parse(text) as Review).status, unanswered };
   };
-  const may = async (user: string, groups: readonly string[], verb: string, resource: string) => {
-    const resourceAttributes = { namespace: "default", verb, resource };
-    const spec = { user, groups, resourceAttributes };
-    return (await review("authorization.k8s.io/v1", "SubjectAccessReview", spec)).allowed === true;
+  const allowed = async (kind: string, spec: object): Promise<boolean> => {
+    const { said, unanswered } = await review("authorization.k8s.io/v1", kind, spec);
+    if (typeof said?.allowed !== "boolean") throw unanswered;
+    return said.allowed;
   };
+  const groups = async (): Promise<readonly string[]> => {
+    const { said, unanswered } = await review("authentication.k8s.io/v1", "SelfSubjectReview", {});
+    if (said?.userInfo === undefined) throw unanswered;
+    return said.userInfo.groups ?? [];
+  };
+  const may = (user: string, ofGroups: readonly string[], verb: string, resource: string) =>
+    allowed("SubjectAccessReview", {
+      user,
+      groups: ofGroups,
+      resourceAttributes: { namespace: "default", verb, resource },
+    });
   const pod = "system:serviceaccount:default:default";
   const podGroups = ["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"];
   const [self, all, secrets, nodes, anonymous] = await Promise.all([
-    review("authentication.k8s.io/v1", "SelfSubjectReview", {}),
-    review("authorization.k8s.io/v1", "SelfSubjectAccessReview", {
-      resourceAttributes: { verb: "*", group: "*", resource: "*" },
-    }),
+    groups(),
+    allowed("SelfSubjectAccessReview", { resourceAttributes: { verb: "*", group: "*", resource: "*" } }),
     may(pod, podGroups, "list", "secrets"),
     may(pod, podGroups, "list", "nodes"),
     may("system:anonymous", ["system:unauthenticated"], "list", "pods"),
   ]);
   return {
-    operatorMayAll: all.allowed === true,
-    operatorGroups: self.userInfo?.groups ?? [],
+    operatorMayAll: all,
+    operatorGroups: self,
     podMayListSecrets: secrets,
     podMayListNodes: nodes,
     anonymousMayListPods: anonymous,
