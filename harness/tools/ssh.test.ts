@@ -9,6 +9,7 @@ import { milliseconds, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { run } from "./exec.ts";
 import { connectSsh, type NodeConnection } from "./ssh.ts";
+import { tryLogin } from "./ssh-login.ts";
 import { renderKnownHosts, renderSshConfig } from "./ssh-config.ts";
 import { generateSshKey, parsePublicKey } from "./ssh-key.ts";
 
@@ -232,4 +233,30 @@ test("an ordinary ssh works with the rendered files and refuses another host", a
   writeFileSync(files.knownHostsFile, renderKnownHosts([{ ...hosts[0]!, hostKey: generateSshKey("x").publicKey }]));
   const refused = await failure(run("ssh", ["-F", config, "127.0.0.1", "echo"]));
   expect(refused.details.join("\n")).toContain("Host key verification failed");
+});
+
+test("a server that speaks to nobody for a moment, as for refused keys before, is asked again; a refusal is an answer", async () => {
+  let opened = 0;
+  const door = createServer((socket) => {
+    opened += 1;
+    if (opened < 3) socket.end("Not allowed at this time\r\n"); // as OpenSSH says it
+    else socket.pipe(connect(port, "127.0.0.1")).pipe(socket);
+  });
+  await new Promise<void>((resolve) => door.listen(0, "127.0.0.1", resolve));
+  const open = async () => connect((door.address() as { port: number }).port, "127.0.0.1");
+  const knock = ({ privateKey }: { privateKey: string }) =>
+    tryLogin({
+      user: "ubuntu",
+      hostKey: hostKey.publicKey,
+      open,
+      attempts: [{ type: "none" }, { type: "publickey", key: privateKey }],
+    });
+  try {
+    expect(await knock(userKey)).toEqual({ accepted: 1, offered: ["publickey"] });
+    expect(opened).toBe(3);
+    expect(await knock(generateSshKey("stranger"))).toMatchObject({ accepted: -1 });
+    expect(opened).toBe(4);
+  } finally {
+    door.close();
+  }
 });
