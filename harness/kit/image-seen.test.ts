@@ -3,7 +3,7 @@ import { linkSync, mkdtempSync, rmSync, statSync, utimesSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { sha256Text } from "../supplies/store.ts";
-import { sha256Once } from "./image-seen.ts";
+import { seenOf, sha256Once } from "./image-seen.ts";
 
 test("a file is hashed once, whoever links to it, and again when it was written or is another one", async () => {
   const dir = mkdtempSync(join(tmpdir(), "kpi-hash-"));
@@ -27,4 +27,10 @@ test("a file is hashed once, whoever links to it, and again when it was written 
   } finally {
     rmSync(dir, { recursive: true });
   }
+});
+
+test("what was seen of an image is not taken for what is in the one that was built in its place", () => {
+  const image = (sha256: string) => seenOf({ key: "made-from-the-same", sha256: sha256.repeat(64) }, "inside");
+  expect(image("a")).toBe(image("a"));
+  expect(image("a")).not.toBe(image("b"));
 });

@@ -95,7 +95,7 @@ export async function seeImage(access: Access, recorded: RecordedSeen, state: Cl
   };
 }
 
-/** Looked into once an image: its directory is named by its content, and it is read-only. */
+/** Looked into once an image, which is read-only: one that was built anew from the same inputs has another content, and is another. */
 async function insideOf(image: StoredImage): Promise<ImageSeen["directories"]> {
   const keptAt = seenOf(image, "inside");
   const known = readSound<ImageSeen["directories"]>(keptAt);
@@ -107,8 +107,9 @@ async function insideOf(image: StoredImage): Promise<ImageSeen["directories"]> {
   return seen;
 }
 
-/** Where what was seen of an image is kept, for as long as it is true. */
-const seenOf = ({ key }: StoredImage, what: string) => join(kpiPaths().state, "images-seen", `${key}.${what}.json`);
+/** Where what was seen of an image is kept, for as long as it is true: by its content, as its key only tells what it was made from. */
+export const seenOf = ({ key, sha256 }: Pick<StoredImage, "key" | "sha256">, what: string): string =>
+  join(kpiPaths().state, "images-seen", `${key}.${sha256.slice(0, 16)}.${what}.json`);
 
 /**
  * Hash of a file, read once for as long as it is the same one and nobody has written to it. Half a gigabyte takes a second. The inode's
