@@ -20,6 +20,7 @@ export { type Fault, faultsInForce } from "./run/fault.ts";
 export { during, type Invariant } from "./run/invariant.ts";
 export { networkFaults, type NetworkFaults } from "./run/network-fault.ts";
 export { nodeFaults, type NodeFaults } from "./run/node-fault.ts";
+export { nodeSteps } from "./run/nodes.ts";
 export { kpiPaths, projectRoot } from "./core/paths.ts";
 export { type SpecCluster, useCluster } from "./kit/use-cluster.ts";
 export type { ForkedCluster } from "./kit/scenario.ts";

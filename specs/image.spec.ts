@@ -8,6 +8,19 @@ cluster.expects("image", "the image is the one that was built and verified, unch
   expect(seen.sha256Now, "sha256 of the image file").toBe(seen.sha256);
 });
 
+/** What a node needs whatever packer/k3s-node promises: an image that promises less is still built, and keeps its promise. */
+const required = [
+  ...["cloud-init", "qemu-guest-agent", "curl", "wget", "openssh-server", "sudo"],
+  ...["iproute2", "iputils-ping", "bind9-dnsutils", "iptables", "tcpdump", "ethtool", "netcat-openbsd"], // network tools
+];
+
+cluster.expects("image", "cloud-init, the guest agent, ssh, curl, wget and the network tools are in it", ({ seen }) => {
+  expect(
+    required.filter((name) => !seen.packages.includes(name)),
+    "packages that every node needs",
+  ).toEqual([]);
+});
+
 cluster.expects("image", "every promised package is in it", ({ seen }) => {
   expect(seen.promised.length, "promised packages").toBeGreaterThan(15);
   expect(

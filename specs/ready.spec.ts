@@ -1,4 +1,4 @@
-import { expect, judgeBudget, milliseconds, renderJudgement, useCluster } from "../harness/kit.ts";
+import { expect, judgeBudget, milliseconds, nodeSteps, renderJudgement, useCluster } from "../harness/kit.ts";
 
 const cluster = useCluster("specs/lab.yaml");
 
@@ -23,6 +23,13 @@ cluster.expects("ready", "each node has its planned role and address", ({ seen, 
 cluster.expects("ready", "no node is cordoned or under pressure", ({ seen }) => {
   const bad = seen.api.nodes.filter(({ unschedulable, pressures }) => unschedulable || pressures.length > 0);
   expect(bad.map(({ name, unschedulable, pressures }) => ({ name, unschedulable, pressures }))).toEqual([]);
+});
+
+cluster.expects("ready", "every node runs its pods in containerd", ({ seen, plan }) => {
+  const runtimes = Object.fromEntries(seen.api.nodes.map(({ name, runtime }) => [name, runtime.split(":")[0] ?? ""]));
+  expect(runtimes, "container runtimes").toEqual(
+    Object.fromEntries(plan.nodes.map(({ name }) => [name, "containerd"])),
+  );
 });
 
 cluster.expects("ready", "every node has a pod network of its own inside the planned one", ({ seen, plan }) => {
@@ -70,9 +77,14 @@ cluster.eachNode("ready", "no unit has failed", ({ seen }) => {
   expect(seen.failedUnits, "failed units").toEqual([]);
 });
 
-cluster.eachNode("ready", "no step of its first boot was refused", ({ seen }) => {
-  expect(seen.verdicts.filter(({ ok }) => !ok).map(({ step, detail }) => `${step}: ${detail}`)).toEqual([]);
-});
+cluster.eachNode(
+  "ready",
+  "its first boot took every step in order, to its own readiness; none was refused",
+  ({ seen }) => {
+    const steps = seen.verdicts.map(({ step, ok, detail }) => (ok ? step : `${step}: ${detail}`));
+    expect(steps, "steps of the first boot").toEqual([...nodeSteps]);
+  },
+);
 
 cluster.expects("ready", "the API server listens on the control plane only", ({ seen, plan }) => {
   const listeners = plan.nodes.filter(({ name }) =>

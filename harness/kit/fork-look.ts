@@ -22,7 +22,7 @@ export async function lookAtFork<At extends keyof SeenAt>(
   let workload: Promise<Workload> | undefined;
   const look: Look = {
     ...{ run, session, spec, recorded: recordedSeen(run) },
-    nodes: nodesFor(session, stages),
+    nodes: nodesFor(session, stages, true),
     others: () => Promise.resolve(), // nobody judges how long a look at a fork takes
     workload: () => (workload ??= startWorkload(session.access)),
   };

@@ -6,8 +6,9 @@ const nodes = ["a", "b"].map((name) => ({ name }) as NodePlan);
 
 /** What nodes are asked for by looks at the network of both and, where somebody wants it, at the whole of both. */
 async function probes(
-  wanted: ProbePart | undefined,
+  wanted: "whole" | "network" | undefined,
   asking: readonly ("network" | "node" | "fingerprint")[],
+  whole?: "over",
 ): Promise<readonly string[]> {
   const asked: string[] = [];
   const ask = async (...what: readonly string[]) => {
@@ -16,7 +17,7 @@ async function probes(
   };
   const probe = ({ name }: NodePlan, part: ProbePart, also?: string) => ask(name, part, ...(also ? [also] : []));
   const fingerprint = ({ name }: NodePlan) => ask(name, "fingerprint");
-  const looks = new NodeLooks({ probe, fingerprint }, wanted);
+  const looks = new NodeLooks({ probe, fingerprint }, wanted, whole);
   await Promise.allSettled(asking.flatMap((what) => nodes.map((node) => looks[what](node))));
   return asked;
 }
@@ -25,6 +26,14 @@ test("a node is asked once, and for no more than somebody wants to know", async 
   expect(await probes(undefined, ["network", "network"])).toEqual(["a network", "b network"]);
   expect(await probes("whole", ["network", "node"])).toEqual(["a whole", "b whole"]);
   expect(await probes(undefined, ["node", "network"])).toEqual(["a whole", "b whole"]);
+});
+
+test("everything of a cluster that is Ready waits for the node's own script; its network alone does not", async () => {
+  expect(await probes("whole", ["fingerprint", "network", "node"], "over")).toEqual([
+    "a over fingerprint",
+    "b over fingerprint",
+  ]);
+  expect(await probes("network", ["network"], "over")).toEqual(["a network", "b network"]);
 });
 
 test("whoever wants more after all asks once more", async () => {

@@ -3,8 +3,8 @@ import { type NodeNetworkSeen, parseNodeNetwork } from "./node-network-seen.ts";
 import { type NodeSeen, parseNode } from "./node-seen.ts";
 import { ProbeText } from "./probe-text.ts";
 
-/** How much a node is asked for: everything that claims judge, or what is about its network. */
-export type ProbePart = "whole" | "network";
+/** How much a node is asked for: everything that claims judge, or what is about its network. Everything, when its first boot is `over`. */
+export type ProbePart = "over" | "whole" | "network";
 
 /** Who asks nodes: prints what probe.sh prints, and fingerprint.sh. */
 interface Prober {
@@ -20,10 +20,14 @@ export class NodeLooks {
   readonly #probes = new Map<string, Promise<ProbeText>>();
   readonly #nodes = new Map<string, Promise<NodeSeen>>();
 
-  /** `wanted`: what somebody is going to ask for, so that who asks for less before takes part of that; undefined when nobody will. */
+  /**
+   * `wanted`: what somebody is going to ask for, so that who asks for less before takes part of that; undefined when nobody will.
+   * `whole`: what everything is: of a cluster that is Ready, its nodes when they have noticed.
+   */
   constructor(
     private readonly prober: Prober,
-    private readonly wanted: ProbePart | undefined,
+    private readonly wanted: "whole" | "network" | undefined,
+    private readonly whole: "over" | "whole" = "whole",
   ) {}
 
   /** Everything that claims ask about a node. */
@@ -47,10 +51,11 @@ export class NodeLooks {
     return (await this.#probe(node, part, "fingerprint")).text("fingerprint");
   }
 
-  #probe(node: NodePlan, part: ProbePart, also?: "fingerprint"): Promise<ProbeText> {
+  #probe(node: NodePlan, part: "whole" | "network", also?: "fingerprint"): Promise<ProbeText> {
     const key = `${node.name} ${part}`;
+    const asked = part === "whole" ? this.whole : part;
     const probing =
-      this.#probes.get(key) ?? this.prober.probe(node, part, also).then((printed) => new ProbeText(printed));
+      this.#probes.get(key) ?? this.prober.probe(node, asked, also).then((printed) => new ProbeText(printed));
     this.#probes.set(key, probing);
     return probing;
   }

@@ -144,10 +144,11 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
   },
 };
 
-/** The nodes at one moment, for looks at these stages. */
-export function nodesFor(session: Session, stages: readonly (keyof SeenAt)[]): NodeLooks {
+/** The nodes at one moment, for looks at these stages; `over` when the cluster has been Ready. */
+export function nodesFor(session: Session, stages: readonly (keyof SeenAt)[], over: boolean): NodeLooks {
   const whole = stages.some((stage) => observers[stage].wholeNodes);
-  return new NodeLooks(session, whole ? "whole" : stages.includes("network") ? "network" : undefined);
+  const wanted = whole ? "whole" : stages.includes("network") ? "network" : undefined;
+  return new NodeLooks(session, wanted, over ? "over" : "whole");
 }
 
 function times({ run }: Look): Pick<ReadySeen, "took" | "factor"> {

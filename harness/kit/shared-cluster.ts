@@ -206,7 +206,7 @@ export class SharedCluster {
   /** A cluster that is being made is looked at once a stage, and once when it is Ready. */
   #nodesAt(when: StageName | "over", session: Session, first: keyof SeenAt): NodeLooks {
     const ahead = this.#ahead.filter((at) => when === "over" || observers[at].after === when);
-    const looks = this.#nodes.get(when) ?? nodesFor(session, [first, ...ahead]);
+    const looks = this.#nodes.get(when) ?? nodesFor(session, [first, ...ahead], when === "over");
     this.#nodes.set(when, looks);
     return looks;
   }

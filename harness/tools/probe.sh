@@ -1,5 +1,6 @@
 #!/bin/sh
-# probe.sh whole | network: everything that claims ask about one node, in one go, or only who it is and how it is in its network.
+# probe.sh over | whole | network: everything that claims ask about one node, in one go, or only who it is and how it is in its network.
+# `over`: everything, as soon as the node's own script has ended, which may hear of the node's readiness after everybody else.
 # Run as root on the node, from standard input, so nothing is left there. Prints sections: a line "@@ NAME", then the section's text.
 # Forks little: an emulated node pays for each process. Prints no secret: no token, no private key, no password hash.
 export LC_ALL=C
@@ -42,6 +43,7 @@ if [ "$1" = network ]; then
   section end
   exit
 fi
+if [ "$1" = over ]; then flock /run/kpi/lock true; fi # which the script holds for as long as it runs
 section passwd
 while IFS=: read -r name _ id _ _ home shell; do echo "$name $id $home $shell"; done < /etc/passwd
 section passwords

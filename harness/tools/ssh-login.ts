@@ -26,10 +26,7 @@ export async function tryLogin(options: LoginOptions): Promise<LoginAnswer> {
   return until(what, limit, (signal) => attempt(options, signal));
 }
 
-async function attempt(
-  { user, hostKey, open, attempts }: LoginOptions,
-  signal: AbortSignal,
-): Promise<LoginAnswer> {
+async function attempt({ user, hostKey, open, attempts }: LoginOptions, signal: AbortSignal): Promise<LoginAnswer> {
   const expected = parsePublicKey(hostKey);
   const client = new SshClient();
   const socket = await open();

@@ -239,7 +239,8 @@ test("a server that speaks to nobody for a moment, as for refused keys before, i
   let opened = 0;
   const door = createServer((socket) => {
     opened += 1;
-    if (opened < 3) socket.end("Not allowed at this time\r\n"); // as OpenSSH says it
+    if (opened < 3)
+      socket.end("Not allowed at this time\r\n"); // as OpenSSH says it
     else socket.pipe(connect(port, "127.0.0.1")).pipe(socket);
   });
   await new Promise<void>((resolve) => door.listen(0, "127.0.0.1", resolve));

@@ -34,9 +34,21 @@ export const mutants = [
   mutant(
     "image",
     "a promised package is missing",
-    { "every promised package is in it": /missing packages[^]*tcpdump/ },
+    { "every promised package is in it": /missing packages[^]*socat/ },
     (seen) => {
-      seen.packages = seen.packages.filter((name) => name !== "tcpdump");
+      seen.packages = seen.packages.filter((name) => name !== "socat");
+    },
+  ),
+  mutant(
+    "image",
+    "the guest agent is neither promised nor there",
+    {
+      "cloud-init, the guest agent, ssh, curl, wget and the network tools are in it":
+        /packages that every node needs[^]*qemu-guest-agent/,
+    },
+    (seen) => {
+      seen.promised = seen.promised.filter((name) => name !== "qemu-guest-agent");
+      seen.packages = seen.packages.filter((name) => name !== "qemu-guest-agent");
     },
   ),
   mutant("image", "nothing is promised", { "every promised package is in it": /promised packages/ }, (seen) => {

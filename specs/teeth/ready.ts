@@ -8,6 +8,7 @@ const networks = "every node has a pod network of its own inside the planned one
 const same = "the API and the nodes speak of the same machines and boots";
 const system = "kube-system runs, with DNS behind its service";
 const budgets = "every stage kept its budget, as it is stretched for this machine";
+const steps = "its first boot took every step in order, to its own readiness; none was refused";
 const runs = "k3s runs, was never restarted, and starts at boot";
 
 type Seen = Parameters<Parameters<typeof mutant<"ready">>[3]>[0];
@@ -88,18 +89,33 @@ export const mutants = [
   mutant("ready", "a unit has failed", { "no unit has failed": /kpi-node\.service/ }, (seen) => {
     seen.nodes[worker]!.failedUnits.push("kpi-node.service");
   }),
+  mutant("ready", "the first boot refused a step", { [steps]: /ready: k3s-worker-01 did not become Ready/ }, (seen) => {
+    const [first] = seen.nodes[worker]!.verdicts;
+    seen.nodes[worker]!.verdicts.push({
+      ...first!,
+      step: "ready",
+      ok: false,
+      detail: "k3s-worker-01 did not become Ready in 600 s",
+    });
+  }),
   mutant(
     "ready",
-    "the first boot refused a step",
-    { "no step of its first boot was refused": /ready: k3s-worker-01 did not become Ready/ },
+    "a node called itself done without waiting for its readiness",
+    { [steps]: /k3s-worker-01: steps of the first boot[^]*-\s+"ready"/ },
     (seen) => {
-      const [first] = seen.nodes[worker]!.verdicts;
-      seen.nodes[worker]!.verdicts.push({
-        ...first!,
-        step: "ready",
-        ok: false,
-        detail: "k3s-worker-01 did not become Ready in 600 s",
-      });
+      seen.nodes[worker]!.verdicts.pop();
+    },
+  ),
+  mutant("ready", "a node's DNS was proven after the installation", { [steps]: /steps of the first boot/ }, (seen) => {
+    const { verdicts } = seen.nodes[worker]!;
+    verdicts.push(...verdicts.splice(3, 1));
+  }),
+  mutant(
+    "ready",
+    "a node runs its pods in another runtime",
+    { "every node runs its pods in containerd": /k3s-worker-01": "cri-o"/ },
+    (seen) => {
+      api(seen).runtime = "cri-o://1.34.0";
     },
   ),
   mutant(
