@@ -20,7 +20,7 @@ import {
   testKpi,
   until,
 } from "../harness/kit.ts";
-import { failingOnFork } from "./inner-suites.ts";
+import { failingOnFork, printed } from "./inner-suites.ts";
 
 setDefaultTimeout(minutes(20));
 const kpi = testKpi();
@@ -400,7 +400,7 @@ test("a scenario fails, or a claim on what came of it: what its fork had to say 
   writeFileSync(file, failingOnFork);
   const suite = await kpi.start(["test", file], { env: { KPI_SUITE: "" } }); // a suite of its own, also inside of one
   const { code, stdout } = await suite.done;
-  expect(code, stdout).toBe(1);
+  expect(code, printed(stdout)).toBe(1);
   expect(stdout).toContain(`claim: ${server}: expected success, got exit code 3`);
   expect(stdout, "where it stands").toContain(`at ${file}:7:`);
   expect(stdout).toMatch(/Expected: "k3s-worker-02"\s+Received: "k3s-worker-01"/);

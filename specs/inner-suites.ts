@@ -4,6 +4,9 @@ import { projectRoot } from "../harness/kit.ts";
 /** Spec files that specs write and run as suites of their own, to see what a suite says when its cluster goes wrong. */
 const kit = JSON.stringify(`${projectRoot}/harness/kit.ts`);
 
+/** What such a suite printed, as the label of a failure: at the left edge its tests and its sum would be taken for those of the suite around it. */
+export const printed = (log: string): string => log.replaceAll(/^/gm, "  ");
+
 /** Claims that look, and claims that ask each node twice: before and after the file `told` is there. */
 export const askingTwice = (told: string): string => `
 import { existsSync } from "node:fs";

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, setDefaultTimeout, test } from "bun:test";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, milliseconds, minutes, notYet, openLab, run, seconds, testKpi, until } from "../harness/kit.ts";
+import { printed } from "./inner-suites.ts";
 import { leaksOf } from "./leaks.ts";
 
 setDefaultTimeout(minutes(30));
@@ -91,7 +92,7 @@ async function watched(args: readonly string[]): Promise<ReadonlySet<string>> {
     { every: milliseconds(300) },
   );
   const { code, stderr } = await done;
-  expect(code, stderr).toBe(0);
+  expect(code, printed(stderr)).toBe(0);
   return lines;
 }
 

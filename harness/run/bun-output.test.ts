@@ -36,6 +36,26 @@ test("a line that tells what is being waited for is no detail of the failure tha
   ]);
 });
 
+test("what looks like a sum ends nothing unless bun's last line follows, and that of a suite inside of a test does not either", () => {
+  const nested = [" 3 pass", " 1 fail", " 9 expect() calls"];
+  const ran = "Ran 4 tests across 1 file. [1.00s]";
+  for (const inner of [nested, [...nested, ran], ["2 tests failed:", "", ...nested, ran, "code 1"], ["5 errors"]]) {
+    const output = new BunOutput();
+    const end = ["1 tests failed:", "(fail) x [1.00ms]", "", " 1 pass", " 1 fail", ran];
+    for (const line of ["a.test.ts:", ...inner, "error: no", "(fail) x [1.00ms]", "(pass) y", ...end])
+      output.line(line);
+    expect(output.tests.map(({ title, outcome }) => `${title} ${outcome}`)).toEqual(["x failed", "y passed"]);
+    expect(output.tests[0]?.details).toEqual([...inner, "error: no"]);
+  }
+});
+
+test("every file of tests is known by its heading, whatever its directory is called", () => {
+  const output = new BunOutput();
+  const files = ["my specs/a.spec.ts", "für+alle/b.test.tsx", "../c_test.mts", "./d.test.cjs"];
+  for (const file of files) for (const line of [`${file}:`, "(pass) x"]) output.line(line);
+  expect(output.tests.map(({ file }) => file)).toEqual(files.map((file) => file.replace("./d", "d")));
+});
+
 const claim: ClaimResult = {
   file: "a.test.ts",
   line: 3,

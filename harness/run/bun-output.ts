@@ -14,7 +14,10 @@ export interface BunTest {
   readonly details: readonly string[];
 }
 
-const heading = /^((?:\.\/)?[\w@./-]+\.(?:test|spec)\.[jt]sx?):$/;
+const testName = String.raw`[._](?:test|spec)\.[cm]?[jt]sx?`;
+/** A path of what bun takes for a file of tests. */
+export const testFile = new RegExp(`${testName}$`);
+const heading = new RegExp(`^(\\S.*${testName}):$`);
 const result = /^\((pass|fail|skip|todo)\) (.*?)(?: \[([\d.]+m?s)\])?$/;
 /** Begins a line that only tells what is being waited for: no failure's details. */
 export const progressMark = "… ";
@@ -23,6 +26,9 @@ const hook = "(unnamed)";
 const outside = "# Unhandled error between tests";
 /** The sum, or before it, in a long run, all that was not passed once more. */
 const summary = /^(?:\s*\d+ (?:pass|fail|skip|todo|error)s?|\d+ tests? (?:skipped|todo|failed):)$/;
+/** What else stands there, up to bun's last line. */
+const inSummary = /^(?:\((?:fail|skip|todo)\) .*|\s*\d+ (?:expect\(\) calls|snapshots?\b.*)|\s*)$/;
+const last = /^Ran \d+ tests? across \d+ files?\./;
 const outcomes = { pass: "passed", fail: "failed", skip: "skipped", todo: "skipped" } as const;
 const linesKept = 60;
 
@@ -34,11 +40,27 @@ export class BunOutput {
   readonly tests: BunTest[] = [];
   private file = "";
   private pending: string[] = [];
-  private ended = false;
+  /** Lines since what looks like the sum: known to be one, and no test's own output, when bun's last line follows. */
+  private sum: string[] = [];
 
   line(text: string, at = new Date()): void {
     const plain = text.replaceAll(/\x1b\[[0-9;]*m/g, "");
-    if (this.ended || plain.startsWith(progressMark)) return;
+    if (plain.startsWith(progressMark)) return;
+    if (summary.test(plain) || (this.sum.length > 0 && inSummary.test(plain))) {
+      this.sum.push(plain);
+      return;
+    }
+    const held = this.sum.splice(0);
+    if (held.length > 0 && last.test(plain)) {
+      this.flushOutside(at);
+      this.pending.push(...held, plain); // of a suite that a test ran and shows, if anything follows
+      return;
+    }
+    for (const each of held) this.take(each, at);
+    this.take(plain, at);
+  }
+
+  private take(plain: string, at: Date): void {
     const named = heading.exec(plain);
     if (named !== null) {
       this.flushOutside(at);
@@ -49,11 +71,6 @@ export class BunOutput {
     if (word !== undefined) {
       const outcome = outcomes[word as keyof typeof outcomes];
       this.add(title, outcome, parseDuration(took) ?? milliseconds(0), at);
-      return;
-    }
-    if (summary.test(plain)) {
-      this.flushOutside(at);
-      this.ended = true;
       return;
     }
     this.pending.push(plain);

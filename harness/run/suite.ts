@@ -5,7 +5,7 @@ import { KpiError } from "../core/errors.ts";
 import { type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
 import { pathOf } from "./choice.ts";
-import { BunOutput, type BunTest, otherTest } from "./bun-output.ts";
+import { BunOutput, type BunTest, otherTest, testFile } from "./bun-output.ts";
 import { reap } from "./reap.ts";
 import {
   coldVariable,
@@ -127,8 +127,7 @@ export function chooseFiles(given: readonly string[]): readonly string[] {
   return given.map((name) => {
     const path = pathOf(name, ".spec.ts");
     const found = statSync(path, { throwIfNoEntry: false });
-    if (found?.isDirectory() === true || (found !== undefined && /[._](test|spec)\.[cm]?[jt]sx?$/.test(path)))
-      return path;
+    if (found?.isDirectory() === true || (found !== undefined && testFile.test(path))) return path;
     throw new KpiError("spec", `test: ${JSON.stringify(name)} ${found === undefined ? "is not there" : "is no test"}`, {
       expected: `a .test.ts or .spec.ts file, a directory, or one of ${specFiles()
         .map((file) => basename(file, ".spec.ts"))
