@@ -1,7 +1,7 @@
 import { test } from "bun:test";
 import { basename } from "node:path";
-import type { ClaimOutcome } from "../core/claim.ts";
-import { type Duration, minutes } from "../core/duration.ts";
+import type { ClaimOutcome, ClaimResult } from "../core/claim.ts";
+import { milliseconds, minutes } from "../core/duration.ts";
 import { errorJson, KpiError } from "../core/errors.ts";
 import type { StageName } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
@@ -85,11 +85,21 @@ export function declare(claim: DeclaredClaim, titles: readonly string[], judging
   });
 }
 
-async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): Promise<void> {
-  const at = new Date().toISOString();
-  let began = performance.now();
-  const note = (outcome: ClaimOutcome, place: CallSite, more: object = {}) =>
-    noteClaim({
+/**
+ * Waits for what a claim judges, judges it, and has it noted how that ended. Its time is that of the judging: the waiting before is the
+ * stage's. Where it came to none, it is the moment of saying so.
+ */
+export async function runClaim(
+  claim: DeclaredClaim,
+  title: string,
+  judging: Judging,
+  toNote: (result: ClaimResult) => void = noteClaim,
+): Promise<void> {
+  let began: { readonly at: string; readonly clock: number } | undefined;
+  const begin = () => (began = { at: new Date().toISOString(), clock: performance.now() });
+  const note = (outcome: ClaimOutcome, place: CallSite, more: object = {}) => {
+    const { at, clock } = began ?? begin();
+    toNote({
       file: claim.site.file,
       line: place.line,
       area: basename(claim.site.file).split(".")[0] ?? "",
@@ -97,18 +107,21 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
       stage: claim.after,
       outcome,
       at,
-      elapsed: (performance.now() - began) as Duration,
+      elapsed: milliseconds(performance.now() - clock),
       ...more,
     });
+  };
   let cluster: string | undefined;
   try {
     cluster = await judging.cluster();
     const [plan, seen, node] = [await judging.plan(), await judging.seen(), await judging.node?.()];
-    began = performance.now(); // the waiting before is the stage's time, not the claim's
+    begin();
     using _telling = waitingFor(`${cluster}: ${title}`); // one that acts on nodes
     await claim.judge(seen, plan, node);
     note("passed", claim.site, { cluster });
   } catch (thrown) {
+    const { clock } = began ?? begin();
+    const elapsed = milliseconds(performance.now() - clock); // without the evidence's time
     if (isEnding()) await new Promise<never>(() => {}); // as if it still ran: what fails by our leaving says nothing
     const error = thrown instanceof Error ? thrown : pointTo(new Error(`thrown: ${Bun.inspect(thrown)}`), claim.site);
     const named = cluster === undefined ? {} : { cluster };
@@ -121,6 +134,7 @@ async function runClaim(claim: DeclaredClaim, title: string, judging: Judging): 
     const place = placeOf(error, claim.site);
     note("failed", place, {
       ...named,
+      elapsed,
       error: known ? errorJson(error) : { kind: "claim", what: plainMessage(error) },
       ...(attachments.length > 0 ? { attachments } : {}),
     });
