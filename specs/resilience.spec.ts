@@ -1,4 +1,5 @@
 import { expect, type ForkedCluster, minutes, notYet, seconds, until, useCluster } from "../harness/kit.ts";
+import { toolImage } from "../harness/kit/workload.ts";
 
 const cluster = useCluster("specs/lab.yaml");
 const [server, worker, other] = ["k3s-cp-01", "k3s-worker-01", "k3s-worker-02"] as const;
@@ -64,21 +65,58 @@ workerCut.expects("powered again, it is the same node, and Ready by itself", ({ 
 });
 workerCut.expects("powered again, no unit of it has failed", ({ seen }) => expect(seen.failed).toBe(""));
 
+/** A pod on the worker, whose life shows whether its node's goes on. */
+const goesOn = {
+  apiVersion: "v1",
+  kind: "Pod",
+  metadata: { name: "goes-on", namespace: "default" },
+  spec: {
+    ...{ nodeName: worker, hostNetwork: true, terminationGracePeriodSeconds: 0, automountServiceAccountToken: false },
+    containers: [{ name: "main", image: toolImage, imagePullPolicy: "Never", command: ["sleep", "3600"] }],
+  },
+};
+/** Waits until that pod runs, or is gone. */
+const podIs = ({ kube }: ForkedCluster, wanted: "running" | "gone") =>
+  kube.waitForPods(
+    "default",
+    `the worker's pod is not ${wanted}`,
+    (pods) => {
+      const found = pods.find(({ name }) => name === goesOn.metadata.name);
+      const is = found === undefined ? "gone" : found.ready ? "running" : found.why;
+      return is === wanted ? undefined : is;
+    },
+    { deadline: minutes(2) },
+  );
+/** The worker's agent, which has another number when it was started anew, and the processes that hold its pods. */
+async function agentOf({ node }: ForkedCluster) {
+  const [unit = "", pods = ""] = (
+    await node(worker).succeed(
+      "systemctl show k3s-agent -p ActiveState -p MainPID -p NRestarts | xargs; pgrep containerd-shim | xargs",
+    )
+  ).split("\n");
+  return { unit, pods: pods.split(" ").filter((process) => process !== "") };
+}
+
 const serverCut = cluster.onFork("control plane power cut", async (fork) => {
+  await fork.kube.apply([goesOn]);
+  await podIs(fork, "running");
+  const agent = await agentOf(fork);
   const before = (await fork.kube.nodes()).map(({ name, machineId }) => ({ name, machineId }));
   const fault = await fork.faults(server).powerCut();
   const answer = await fork.kube.request("/readyz", { signal: AbortSignal.timeout(seconds(5)) }).then(
     ({ status }) => `answered ${status}`,
     () => "no answer",
   );
-  const pods = await fork.node(worker).succeed("pgrep -c containerd-shim || true");
+  const meanwhile = await agentOf(fork);
   await fault.heal();
   await fork.kube.waitForNodes([server, worker, other], { deadline: minutes(5) });
   const after = (await fork.kube.nodes()).map(({ name, machineId }) => ({ name, machineId }));
+  const later = (await agentOf(fork)).unit;
+  await fork.kube.delete([goesOn]);
+  await podIs(fork, "gone"); // whoever goes on with this fork must find it as it was
   return {
     answer,
-    workerK3s: await fork.node(worker).succeed("systemctl is-active k3s-agent"),
-    pods,
+    worker: { before: agent, meanwhile, later },
     before,
     after,
     healed: await ready(fork),
@@ -87,7 +125,13 @@ const serverCut = cluster.onFork("control plane power cut", async (fork) => {
 serverCut.expects("the API does not answer meanwhile: nothing else was asked", ({ seen }) =>
   expect(seen.answer).toBe("no answer"),
 );
-serverCut.expects("workers go on without it", ({ seen }) => expect(seen.workerK3s).toBe("active"));
+serverCut.expects("workers go on without it: the same agent runs, and the same pods", ({ seen }) => {
+  const { before, meanwhile, later } = seen.worker;
+  expect(before.unit, "the agent before").toContain("ActiveState=active");
+  expect(before.pods.length, "pods before").toBeGreaterThan(0);
+  expect(meanwhile, "without control plane").toEqual(before);
+  expect(later, "the agent after it").toBe(before.unit);
+});
 serverCut.expects("powered again, it knows the same nodes, and all are Ready", ({ seen }) => {
   expect(seen.after).toEqual(seen.before);
   expect(seen.healed).toEqual({ [server]: true, [worker]: true, [other]: true });

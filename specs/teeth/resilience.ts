@@ -47,9 +47,13 @@ interface Identity {
 interface Booted extends Identity {
   boot: string;
 }
+interface Agent {
+  unit: string;
+  pods: string[];
+}
 interface ServerCut {
   answer: string;
-  workerK3s: string;
+  worker: { before: Agent; meanwhile: Agent; later: string };
   before: { name: string; machineId: string }[];
   after: { name: string; machineId: string }[];
   healed: Nodes;
@@ -68,6 +72,7 @@ const reboot = "reboot";
 const disk = "full disk";
 const clock = "clock jump";
 const hour = 3_600_000;
+const goOn = "workers go on without it: the same agent runs, and the same pods";
 
 export const mutants = [
   scenarioMutant<Partition>(
@@ -285,11 +290,32 @@ export const mutants = [
   scenarioMutant<ServerCut>(
     server,
     "workers give up without the control plane",
-    { "workers go on without it": /failed/ },
+    { [goOn]: /without control plane[^]*ActiveState=failed/ },
     (seen) => {
-      seen.workerK3s = "failed";
+      seen.worker.meanwhile.unit = seen.worker.meanwhile.unit.replace("active", "failed");
     },
   ),
+  scenarioMutant<ServerCut>(
+    server,
+    "a worker's agent dies without the control plane and is started anew",
+    { [goOn]: /the agent after it[^]*NRestarts=1/ },
+    (seen) => {
+      seen.worker.later = seen.worker.later
+        .replace("NRestarts=0", "NRestarts=1")
+        .replace(/MainPID=\d+/, "MainPID=9999");
+    },
+  ),
+  scenarioMutant<ServerCut>(
+    server,
+    "a worker's pods end with the control plane",
+    { [goOn]: /without control plane[^]*"pods"/ },
+    (seen) => {
+      seen.worker.meanwhile.pods = [];
+    },
+  ),
+  scenarioMutant<ServerCut>(server, "the worker has no pods that could go on", { [goOn]: /pods before/ }, (seen) => {
+    seen.worker.before.pods = seen.worker.meanwhile.pods = [];
+  }),
   scenarioMutant<ServerCut>(
     server,
     "the control plane has forgotten a node",
