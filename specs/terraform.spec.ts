@@ -2,6 +2,8 @@ import { afterAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { notYet, until } from "../harness/core/deadline.ts";
+import { minutes } from "../harness/core/duration.ts";
 import { KpiError } from "../harness/core/errors.ts";
 import type { Progress } from "../harness/core/event.ts";
 import { projectRoot } from "../harness/core/paths.ts";
@@ -19,7 +21,7 @@ const failure = (work: Promise<unknown>) =>
   );
 
 /** A configuration that needs no provider, so that only what the harness makes of Terraform is tested here. */
-function small(name: string) {
+function small(name: string, more = "") {
   const source = join(work, name, "source");
   const dir = join(work, name, "state");
   const main = `
@@ -37,6 +39,7 @@ function small(name: string) {
       triggers_replace = var.token
     }
     output "names" { value = var.names }
+    ${more}
   `;
   rmSync(source, { recursive: true, force: true });
   Bun.spawnSync(["mkdir", "-p", source]);
@@ -94,6 +97,17 @@ describe("Terraform", () => {
     expect(await failure(terraform.apply({ names: ["a"], token }, { signal: AbortSignal.abort(aborted) }))).toBe(
       aborted,
     );
+    const seconds = `3600.${process.pid}`;
+    const provisioner = `provisioner "local-exec" { command = "exec sleep ${seconds}" }`;
+    const waiting = small("waiting", `resource "terraform_data" "waiting" { ${provisioner} }`);
+    const sleeping = async () => (await run("pgrep", ["-f", `^sleep ${seconds}`], { accept: [0, 1] })).stdout;
+    await waiting.init();
+    const stop = new AbortController();
+    const applying = failure(waiting.apply({ names: [], token }, { signal: stop.signal }));
+    await until("it has started something", minutes(1), async () => (await sleeping()) || notYet("nothing runs"));
+    stop.abort(aborted);
+    expect(await applying).toBe(aborted);
+    expect(await sleeping(), "what it started").toBe("");
   });
 
   test("without a provider it says what is missing", async () => {

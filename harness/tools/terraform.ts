@@ -214,6 +214,7 @@ export class Terraform {
       if (broken !== undefined) throw broken;
       return result;
     } catch (error) {
+      call.signal?.throwIfAborted(); // told to stop, Terraform has its own errors to report
       throw explain(
         name,
         `cd ${shellQuote([this.#root])} && ${shellQuote(["env", `TF_CLI_CONFIG_FILE=${this.#rc}`, command, name])}`,
