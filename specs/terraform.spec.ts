@@ -98,8 +98,14 @@ describe("Terraform", () => {
       aborted,
     );
     const seconds = `3600.${process.pid}`;
-    const provisioner = `provisioner "local-exec" { command = "exec sleep ${seconds}" }`;
-    const waiting = small("waiting", `resource "terraform_data" "waiting" { ${provisioner} }`);
+    const waiting = small(
+      "waiting",
+      `resource "terraform_data" "waiting" {
+        provisioner "local-exec" {
+          command = "exec sleep ${seconds}"
+        }
+      }`,
+    );
     const sleeping = async () => (await run("pgrep", ["-f", `^sleep ${seconds}`], { accept: [0, 1] })).stdout;
     await waiting.init();
     const stop = new AbortController();
