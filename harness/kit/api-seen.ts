@@ -1,5 +1,5 @@
-import { KpiError } from "../core/errors.ts";
 import type { Kube } from "../tools/kube.ts";
+import { getJson } from "./get-json.ts";
 import { type ApiNode, type ApiPod, type NodeState, nodeState, type PodState, podState } from "../tools/kube-state.ts";
 
 /** A node as the API knows it. */
@@ -41,14 +41,7 @@ interface Raw {
   readonly [key: string]: unknown;
 }
 
-async function get<T>(kube: Kube, path: string): Promise<T> {
-  const { status, text } = await kube.request(path);
-  if (status !== 200)
-    throw new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
-  return JSON.parse(text) as T;
-}
-
-const list = async <T>(kube: Kube, path: string) => (await get<{ items: T[] }>(kube, path)).items;
+const list = async <T>(kube: Kube, path: string) => (await getJson<{ items: T[] }>(kube, path)).items;
 
 /** How many endpoints of kube-dns are ready. */
 export async function countDnsEndpoints(kube: Kube): Promise<number> {
@@ -62,13 +55,13 @@ export async function countDnsEndpoints(kube: Kube): Promise<number> {
 /** Asks the API, with requests side by side. */
 export async function seeApi(kube: Kube): Promise<ApiSeen> {
   const [{ gitVersion }, nodes, pods, namespaces, classes, dnsEndpoints, dns] = await Promise.all([
-    get<{ gitVersion: string }>(kube, "/version"),
+    getJson<{ gitVersion: string }>(kube, "/version"),
     list<ApiNode & Raw>(kube, "/api/v1/nodes"),
     list<ApiPod>(kube, "/api/v1/pods"),
     list<Raw>(kube, "/api/v1/namespaces"),
     list<Raw>(kube, "/apis/storage.k8s.io/v1/storageclasses"),
     countDnsEndpoints(kube),
-    get<{ spec: { clusterIP: string } }>(kube, "/api/v1/namespaces/kube-system/services/kube-dns"),
+    getJson<{ spec: { clusterIP: string } }>(kube, "/api/v1/namespaces/kube-system/services/kube-dns"),
   ]);
   return {
     version: gitVersion,

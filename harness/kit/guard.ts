@@ -1,5 +1,7 @@
-import { KpiError } from "../core/errors.ts";
+import { faultsInForce } from "../run/fault.ts";
+import type { Kube } from "../tools/kube.ts";
 import { shellQuote } from "../tools/exec.ts";
+import { getJson } from "./get-json.ts";
 import type { NodeLooks } from "./node-looks.ts";
 import type { Session } from "./session.ts";
 
@@ -7,14 +9,28 @@ import type { Session } from "./session.ts";
 export type Fingerprint = Readonly<Record<string, string>>;
 
 /** The lines of fingerprint.sh. */
-const aspects = ["boot", "units", "accounts and configuration", "addresses"];
+const aspects = ["boot", "units", "accounts and configuration", "network", "overlay"];
+
+/** Objects of the API that specs make, change and forget, by what they are called here; nothing of it changes by itself. */
+const objects = {
+  namespaces: "/api/v1/namespaces",
+  pods: "/api/v1/pods",
+  services: "/api/v1/services",
+  "volume claims": "/api/v1/persistentvolumeclaims",
+  "storage classes": "/apis/storage.k8s.io/v1/storageclasses",
+  "cluster roles": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+  "cluster role bindings": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+} as const;
+/** Of the objects only who they are: of a role its rules would be most of the answer. */
+const metadataOnly = { accept: "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json" };
+const isDefault = "storageclass.kubernetes.io/is-default-class";
 
 /** The names of what looks make for themselves, which is removed in the background. */
 export const ownNamespace = /^kpi-spec-/;
 
 /**
- * Takes it: a command a node over the open connections, unless somebody looks at the nodes anyway, and three requests. Nobody waits for a
- * lab that has ended.
+ * Takes it: a command a node over the open connections, unless somebody looks at the nodes anyway, and a request for each kind of object.
+ * Nobody waits for a lab that has ended.
  */
 export const takeFingerprint = (session: Session, looks: Asked = session): Promise<Fingerprint> =>
   session.whileItRuns(() => ask(session, looks));
@@ -22,35 +38,58 @@ export const takeFingerprint = (session: Session, looks: Asked = session): Promi
 type Asked = Pick<NodeLooks, "fingerprint">;
 
 async function ask(session: Session, looks: Asked): Promise<Fingerprint> {
-  const kube = session.access.kube();
-  const names = async (path: string, ours: (object: Named) => boolean = () => true) => {
-    const { status, text } = await kube.request(path);
-    if (status !== 200) throw new KpiError("contract", `the API answers ${status} to ${path}`);
-    const { items } = JSON.parse(text) as { items: Named[] };
-    return items
-      .filter(ours)
-      .map(({ metadata, spec }) => `${metadata.name}${spec?.unschedulable === true ? " (cordoned)" : ""}`)
-      .sort()
-      .join(" ");
-  };
-  const [nodes, spaces, pods, ...lines] = await Promise.all([
-    names("/api/v1/nodes"),
-    names("/api/v1/namespaces", ({ metadata }) => !ownNamespace.test(metadata.name)),
-    names("/api/v1/pods", ({ metadata }) => !ownNamespace.test(metadata.namespace ?? "")),
-    ...session.plan.nodes.map((node) => looks.fingerprint(node)),
+  const { access, plan } = session;
+  const [api, lines] = await Promise.all([
+    askApi(access.kube()),
+    Promise.all(plan.nodes.map((node) => looks.fingerprint(node))),
   ]);
-  const onNodes = session.plan.nodes.flatMap(({ name }, index) =>
+  const onNodes = plan.nodes.flatMap(({ name }, index) =>
     aspects.map(
       (aspect, line) => [`${name}: ${aspect}`, (lines[index] ?? "").split("\n")[line]?.trim() ?? ""] as const,
     ),
   );
-  return { nodes, namespaces: spaces, pods, ...Object.fromEntries(onNodes) };
+  const faults = faultsInForce(access.cluster.name).join(", ");
+  return { ...api, "faults in force": faults, ...Object.fromEntries(onNodes) };
+}
+
+/** What there is in the cluster by the API's word, and of nodes how they are marked. */
+export async function askApi(kube: Pick<Kube, "request">): Promise<Fingerprint> {
+  const list = async (path: string, headers: Readonly<Record<string, string>> = {}) =>
+    (await getJson<{ items: Named[] }>(kube, path, { headers })).items;
+  const kinds = Object.entries(objects).map(async ([kind, path]) => {
+    const found = (await list(path, metadataOnly)).filter(
+      ({ metadata: { namespace, name } }) => !ownNamespace.test(namespace ?? (kind === "namespaces" ? name : "")),
+    );
+    return [kind, words(found.map(nameOf))] as const;
+  });
+  const [nodes, ...others] = await Promise.all([list("/api/v1/nodes"), ...kinds]);
+  return {
+    nodes: words(
+      nodes.map(({ metadata, spec }) => `${metadata.name}${spec?.unschedulable === true ? " (cordoned)" : ""}`),
+    ),
+    labels: words(
+      nodes.flatMap(({ metadata: { name, labels = {} } }) =>
+        Object.entries(labels).map(([key, value]) => `${name}:${key}=${value}`),
+      ),
+    ),
+    ...Object.fromEntries(others),
+  };
 }
 
 interface Named {
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly spec?: { readonly unschedulable?: boolean };
 }
+
+const words = (found: readonly string[]) => [...found].sort().join(" ");
+
+const nameOf = ({ metadata: { name, namespace, annotations } }: Named) =>
+  `${namespace === undefined ? "" : `${namespace}/`}${name}${annotations?.[isDefault] === "true" ? " (default)" : ""}`;
 
 /** What differs, a line each. Pure. */
 export function changes(before: Fingerprint, after: Fingerprint): string[] {
@@ -64,12 +103,12 @@ export function changes(before: Fingerprint, after: Fingerprint): string[] {
 
 /**
  * Without what a machine that was started again, or a unit that was, has another of: whoever goes on with a cluster that was broken and
- * healed finds the same units running, the same accounts, configuration, addresses, nodes, namespaces and pods. Pure.
+ * healed finds the same units running, the same accounts, configuration, network, and the same objects in the API. Pure.
  */
 export function lasting(fingerprint: Fingerprint): Fingerprint {
   return Object.fromEntries(
     Object.entries(fingerprint)
-      .filter(([about]) => !about.endsWith(": boot"))
+      .filter(([about]) => !/: (boot|overlay)$/.test(about))
       .map(([about, text]) => [about, about.endsWith(": units") ? text.replaceAll(/:\d+/g, "") : text]),
   );
 }

@@ -79,7 +79,7 @@ export class Session implements AsyncDisposable {
 
   /** What fingerprint.sh prints of a node. */
   async fingerprint(node: NodePlan): Promise<string> {
-    return (await (await this.connect(node)).exec("sh -s", { input: fingerprint })).stdout;
+    return (await (await this.connect(node)).exec("sudo -n sh -s", { input: fingerprint })).stdout;
   }
 
   /** The k3s of a node, which has been looked at; hashed once, as long as it is the same file. Undefined while none is installed. */

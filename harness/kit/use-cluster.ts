@@ -49,7 +49,7 @@ export interface Scenario<T> {
 
 /**
  * The cluster of a spec, shared by all spec files: joined when it runs unchanged, made by `kpi up` otherwise. Nothing
- * happens before the first claim runs, so a filtered-out file costs nothing.
+ * happens to it before the first claim runs, so a file whose claims are all filtered out makes, joins and asks none.
  */
 export function useCluster(spec: string): SpecCluster {
   const shared = sharedCluster(spec);
@@ -57,10 +57,12 @@ export function useCluster(spec: string): SpecCluster {
     shared.acted = true;
     return (await shared.session()).access;
   };
+  const file = callSite();
   let ran = false;
-  if (!isCollecting()) closeFile(shared, callSite(), () => ran);
+  if (!isCollecting()) closeFile(shared, file, () => ran);
   const judging = (...how: Parameters<typeof judgingOn>) => {
     ran = true; // this is called when the claim is run
+    mustGuard(shared, file); // at once: somebody who makes the cluster give way asks for the files until now
     return judgingOn(...how);
   };
   return {
@@ -148,16 +150,22 @@ function closeFile(shared: SharedCluster, site: CallSite, ran: () => boolean): v
     if (!ran()) return;
     void shared.tidy();
     await shared.evidence.whole();
-    const files = shared.unguarded;
-    if (files.length === 0) atTheEnd(() => Promise.all([guard(shared, files), shared.tidy()]));
-    files.push(site);
-    if (shared.acted) await guard(shared, files);
+    mustGuard(shared, site); // again, if somebody has asked meanwhile
+    if (shared.acted) await guard(shared, shared.unguarded);
   }, minutes(3));
+}
+
+/** Notes that a file uses the cluster, so that the next who asks whether that has changed asks for this file, too. */
+function mustGuard(shared: SharedCluster, site: CallSite): void {
+  const files = shared.unguarded;
+  if (files.includes(site)) return;
+  if (files.length === 0) atTheEnd(() => Promise.all([guard(shared, files), shared.tidy()]));
+  files.push(site);
 }
 
 /**
  * Leaves the machine to somebody who makes clusters: two cores do not bear the shared ones beside them. Those that this process made
- * are removed. A guard's error is of the files before, so it is told at the end.
+ * are removed. A guard's error is of the files until now, so it is told at the end.
  */
 export async function giveWay(): Promise<void> {
   for (const shared of sharedClusters()) {

@@ -1,10 +1,11 @@
 import { notYet, until } from "../core/deadline.ts";
-import { minutes, seconds } from "../core/duration.ts";
+import { minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Access } from "../run/access.ts";
 import { declareObjects } from "../run/objects.ts";
 import type { Kube, Manifest } from "../tools/kube.ts";
 import type { PodState } from "../tools/kube-state.ts";
+import { getJson } from "./get-json.ts";
 
 /** The tool image that every node has (Debian's busybox): nothing is pulled. */
 export const toolImage = "kpi.lab/tools:1";
@@ -226,7 +227,7 @@ async function servingPods(kube: Kube, namespace: string, nodes: readonly string
 }
 
 async function seeService(kube: Kube, namespace: string, pods: readonly PodState[]): Promise<StartedPods> {
-  const service = await get<{ spec: { clusterIP: string } }>(kube, `/api/v1/namespaces/${namespace}/services/web`);
+  const service = await getJson<{ spec: { clusterIP: string } }>(kube, `/api/v1/namespaces/${namespace}/services/web`);
   return {
     pods: pods.map(({ node, ip, container }) => ({ node, address: ip, container })),
     serviceAddress: service.spec.clusterIP,
@@ -242,9 +243,9 @@ async function seeStorage(
   const base = `/api/v1/namespaces/${namespace}`;
   const [log, claim] = await Promise.all([
     kube.request(`${base}/pods/${reader.name}/log`),
-    get<Claim>(kube, `${base}/persistentvolumeclaims/data`),
+    getJson<Claim>(kube, `${base}/persistentvolumeclaims/data`),
   ]);
-  const volume = await get<Volume>(kube, `/api/v1/persistentvolumes/${claim.spec.volumeName}`);
+  const volume = await getJson<Volume>(kube, `/api/v1/persistentvolumes/${claim.spec.volumeName}`);
   const terms = volume.spec.nodeAffinity?.required?.nodeSelectorTerms ?? [];
   return {
     written,
@@ -283,12 +284,4 @@ interface Volume {
       };
     };
   };
-}
-
-async function get<T>(kube: Kube, path: string): Promise<T> {
-  const ask = (signal: AbortSignal) => kube.request(path, { signal });
-  const { status, text } = await until(`the API did not answer to ${path}`, seconds(30), ask);
-  if (status !== 200)
-    throw new KpiError("contract", `the API answers ${status} to ${path}`, { got: text.slice(0, 200) });
-  return JSON.parse(text) as T;
 }

@@ -34,6 +34,7 @@ test("in the journal before it is there, out of it when its cause is gone; heale
   {
     await using fault = await inflict(way(), access(), spec);
     expect(faultsInForce()).toEqual(["freeze of w1"]);
+    expect([faultsInForce("c"), faultsInForce("c-f1")]).toEqual([["freeze of w1"], []]);
     expect(declared(state)[0]?.intent).toMatchObject({ kind: "fault", cluster: "c", fault: spec });
     await Promise.all([fault.heal(), fault.heal()]);
   }

@@ -32,11 +32,11 @@ export interface FaultWay<Kind extends FaultKind> {
   settle?(target: Target, spec: FaultOf<Kind>): Promise<void>;
 }
 
-const inForce = new Set<string>();
+const inForce = new Set<{ readonly what: string; readonly cluster: string }>();
 
-/** The faults that this process is inflicting, has in force or is healing, in the order in which they began. */
-export function faultsInForce(): readonly string[] {
-  return [...inForce];
+/** The faults that this process is inflicting, has in force or is healing, in the order in which they began; all, or those of one cluster. */
+export function faultsInForce(cluster?: string): readonly string[] {
+  return [...inForce].flatMap((fault) => (cluster === undefined || fault.cluster === cluster ? [fault.what] : []));
 }
 
 /** The lab that a cluster runs in; a `host` error where it has none, for on a hypervisor others would be hit as well. */
@@ -62,7 +62,8 @@ export async function inflict<Kind extends FaultKind>(
   await way.check?.(target, spec, signal);
   const entry = { kind: "fault", cluster: access.cluster.name, id: target.id, fault: spec } as const;
   const intent = declare(access.cluster.stateDir, entry);
-  inForce.add(what);
+  const mine = { what, cluster: access.cluster.name };
+  inForce.add(mine);
   const undo = async () => {
     await way.undo(target, spec);
     intent.settle();
@@ -73,14 +74,14 @@ export async function inflict<Kind extends FaultKind>(
   } catch (error) {
     await undo()
       .catch(() => {}) // the first error counts; the journal still has it, so the next command tries again
-      .finally(() => inForce.delete(what));
+      .finally(() => inForce.delete(mine));
     throw error;
   }
   let healing: Promise<void> | undefined;
   const heal = () => {
     healing ??= undo()
       .then(() => way.settle?.(target, spec))
-      .then(() => void inForce.delete(what))
+      .then(() => void inForce.delete(mine))
       .catch((error: unknown) => {
         healing = undefined;
         throw error;
