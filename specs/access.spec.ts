@@ -89,11 +89,10 @@ cluster.eachNode("machine", "one user, who has no password; nobody else can log 
   ).toEqual([]);
 });
 
-cluster.eachNode("machine", "one key, the operator's, for the one user", ({ seen, plan }) => {
-  expect(
-    seen.authorizedKeys.map(({ file }) => file),
-    "files with keys",
-  ).toEqual([`/home/${plan.user}/.ssh/authorized_keys`]);
+cluster.eachNode("machine", "one key, the operator's, for the one user", ({ seen, all, plan }) => {
+  expect(seen.authorizedKeys, "keys in all files that sshd looks into").toEqual([
+    { file: `/home/${plan.user}/.ssh/authorized_keys`, key: all.operatorKey },
+  ]);
 });
 
 cluster.expects("access", "the kubeconfig is for its owner only and points to the control plane", ({ seen, plan }) => {
@@ -101,10 +100,16 @@ cluster.expects("access", "the kubeconfig is for its owner only and points to th
 });
 
 cluster.eachNode("install", "what holds the token on a node is for root only", ({ seen }) => {
-  const secret = seen.files.filter(({ path }) => /(config\.yaml|k3s\.yaml|node\.env|token)$/.test(path));
-  expect(secret.length, "files looked at").toBeGreaterThan(2);
+  const secret = seen.files.filter(({ path }) => /(config\.yaml|k3s\.yaml|node\.env|token|\/cloud\/.*)$/.test(path));
+  const names = secret.map(({ path }) => path.replace(/^\/var\/lib\/cloud\/.*\//, ""));
+  // cloud-init keeps what it was told, with the token in it.
+  const wanted = ["/etc/rancher/k3s/config.yaml", "/etc/kpi/config.yaml", "/etc/kpi/node.env", "user-data.txt"];
   expect(
-    secret.filter(({ mode, owner }) => mode !== "600" || owner !== "root"),
+    wanted.filter((name) => !names.includes(name)),
+    "files that were not looked at",
+  ).toEqual([]);
+  expect(
+    secret.filter(({ mode, owner }) => !/^[46]00$/.test(mode) || owner !== "root"),
     "files that others may read",
   ).toEqual([]);
 });

@@ -30,6 +30,12 @@ export interface NetworkSeen extends NodesSeen<NodeNetworkSeen> {
   readonly dhcpPackets: number | undefined;
 }
 
+/** The nodes as machines, and whose they are. */
+export interface MachineSeen extends NodesSeen {
+  /** The operator's public key, `ssh-ed25519 AAAA...`. */
+  readonly operatorKey: string;
+}
+
 /** The nodes after the installation, and what was to be installed. */
 export interface InstallSeen extends NodesSeen {
   /** sha256 of each file of the k3s supply, as this machine holds it. */
@@ -50,7 +56,7 @@ export interface ReadySeen extends NodesSeen {
 export interface SeenAt {
   readonly network: NetworkSeen;
   /** The machines as soon as they are in the network: accounts, ssh, disk, first boot. */
-  readonly machine: NodesSeen;
+  readonly machine: MachineSeen;
   readonly install: InstallSeen;
   readonly ready: ReadySeen;
   readonly access: AccessSeen;
@@ -97,7 +103,14 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
       return join(nodes, { dhcpPackets: lab === undefined ? undefined : await countDhcp(lab) });
     },
   },
-  machine: { after: "network", wholeNodes: true, observe: seeNodes },
+  machine: {
+    after: "network",
+    wholeNodes: true,
+    async observe(look) {
+      const { publicKey } = look.session.access.secrets.user;
+      return join(await seeNodes(look), { operatorKey: publicKey.split(" ").slice(0, 2).join(" ") });
+    },
+  },
   install: {
     after: "install",
     wholeNodes: true,

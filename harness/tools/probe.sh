@@ -51,10 +51,24 @@ section passwords
 while IFS=: read -r name hash _; do
   case $hash in '') echo "$name empty" ;; '!'* | '*'*) echo "$name locked" ;; *) echo "$name set" ;; esac
 done < /etc/shadow
-section keys
-show /root/.ssh/authorized_keys /home/*/.ssh/authorized_keys
 section sshd
-sshd -T 2> /dev/null
+sshd=$(sshd -T 2> /dev/null)
+echo "$sshd"
+section keys # of every user, in every file that sshd looks into
+while read -r key files; do if [ "$key" = authorizedkeysfile ]; then break; fi; done << END
+$sshd
+END
+shown=' '
+while IFS=: read -r name _ _ _ _ home _; do
+  for file in $files; do
+    case $file in none) continue ;; /* | %h*) ;; *) file=%h/$file ;; esac
+    while case $file in *%h*) ;; *) false ;; esac; do file=${file%%%h*}${home%/}${file#*%h}; done
+    while case $file in *%u*) ;; *) false ;; esac; do file=${file%%%u*}$name${file#*%u}; done
+    case $shown in *" $file "*) continue ;; esac # of several users
+    shown="$shown$file "
+    show "$file"
+  done
+done < /etc/passwd
 section units
 systemctl show k3s k3s-agent -p Id,LoadState,ActiveState,NRestarts,UnitFileState,ExecMainStartTimestampMonotonic
 section failed
@@ -73,7 +87,8 @@ section config
 text /etc/rancher/k3s/config.yaml
 section files
 stat -c '%n %a %U %.W %s %i %Z' /etc/rancher/k3s/k3s.yaml /etc/rancher/k3s/config.yaml /etc/kpi/config.yaml /etc/kpi/node.env \
-  /usr/local/bin/k3s /var/lib/rancher/k3s/agent/images/* /var/lib/rancher/k3s/server/token 2> /dev/null
+  /usr/local/bin/k3s /var/lib/rancher/k3s/agent/images/* /var/lib/rancher/k3s/server/token \
+  /var/lib/cloud/instances/*/user-data* /var/lib/cloud/instances/*/cloud-config* /var/lib/cloud/instances/*/obj.pkl 2> /dev/null
 section env
 text /etc/kpi/node.env
 section end

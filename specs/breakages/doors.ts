@@ -95,11 +95,18 @@ export const doorRounds: readonly Round[] = [
         },
       },
       {
+        what: "another key beside the operator's, in the second file that sshd looks into",
+        on: server,
+        how: `echo ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMbp8aL other > ${keyOf}2`,
+        heal: `rm ${keyOf}2`,
+        kills: { [oneKey]: /authorized_keys2/ },
+      },
+      {
         what: "another key beside the operator's",
         on: worker2,
         how: `cp -a ${keyOf} /run/kpi-broken-keys; echo ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMbp8aL other >> ${keyOf}`,
         heal: `cat /run/kpi-broken-keys > ${keyOf}; rm /run/kpi-broken-keys`,
-        kills: { [oneKey]: /files with keys/ },
+        kills: { [oneKey]: /keys in all files[^]*AAAAC3NzaC1lZDI1NTE5AAAAIMbp8aL/ },
       },
       {
         what: "something that answers everybody at the kubelet's port",
@@ -143,7 +150,7 @@ export const doorRounds: readonly Round[] = [
         what: "ssh does not know the operator's key any more",
         on: worker,
         ...dropIn("AuthorizedKeysFile none"),
-        kills: { [operator]: /k3s-worker-01": "refused"/ },
+        kills: { [operator]: /k3s-worker-01": "refused"/, [oneKey]: /-\s+"file": "\/home\/ubuntu/ },
       },
     ],
   },

@@ -134,9 +134,25 @@ export const mutants = [
   mutant(
     "machine",
     "a second key for the user",
-    { "one key, the operator's, for the one user": /files with keys/ },
+    { "one key, the operator's, for the one user": /keys in all files[^]*ssh-ed25519 AAAA"/ },
     (seen) => {
       seen.nodes[worker]!.authorizedKeys.push({ file: "/home/ubuntu/.ssh/authorized_keys", key: "ssh-ed25519 AAAA" });
+    },
+  ),
+  mutant(
+    "machine",
+    "a key in the second file that sshd looks into",
+    { "one key, the operator's, for the one user": /authorized_keys2/ },
+    (seen) => {
+      seen.nodes[worker]!.authorizedKeys.push({ file: "/home/ubuntu/.ssh/authorized_keys2", key: "ssh-ed25519 AAAA" });
+    },
+  ),
+  mutant(
+    "machine",
+    "the one key is somebody else's",
+    { "one key, the operator's, for the one user": /k3s-worker-01: keys in all files[^]*ssh-ed25519 AAAA"/ },
+    (seen) => {
+      seen.nodes[worker]!.authorizedKeys[0]!.key = "ssh-ed25519 AAAA";
     },
   ),
   mutant("access", "others may read the kubeconfig", { [config]: /"mode": "644"/ }, (seen) => {
@@ -155,8 +171,16 @@ export const mutants = [
   ),
   mutant(
     "install",
+    "others may read what cloud-init was told",
+    { "what holds the token on a node is for root only": /"mode": "644"[^]*user-data\.txt"/ },
+    (seen) => {
+      seen.nodes[worker]!.files.find(({ path }) => path.endsWith("/user-data.txt"))!.mode = "644";
+    },
+  ),
+  mutant(
+    "install",
     "the files with the token are nowhere",
-    { "what holds the token on a node is for root only": /files looked at/ },
+    { "what holds the token on a node is for root only": /files that were not looked at/ },
     (seen) => {
       seen.nodes[worker]!.files = [];
     },
