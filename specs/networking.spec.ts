@@ -1,6 +1,12 @@
+import { contains, parseNetwork } from "../harness/core/address.ts";
 import { expect, useCluster } from "../harness/kit.ts";
 
 const cluster = useCluster("specs/lab.yaml");
+/** Whether an address lies in a network, `10.42.1.0/24`; in none when that is not known. */
+const isWithin = (address: string, network: string | undefined) => {
+  const known = parseNetwork(network ?? "");
+  return known !== undefined && contains(known, address);
+};
 const overhead = 50; // outer Ethernet, IPv4, UDP and VXLAN headers: RFC 7348
 
 cluster.eachNode("networking", "k3s was told the planned address and interface", ({ seen, plan, node }) => {
@@ -38,14 +44,18 @@ cluster.eachNode("networking", "8472/udp is open for the overlay", ({ seen }) =>
 cluster.eachNode(
   "networking",
   "every other node's pods are routed into the tunnel, and into nothing else",
-  ({ seen, plan, node }) => {
-    const tunnel = seen.interfaces.find(({ kind }) => kind === "vxlan")?.name;
+  ({ seen, all, plan, node }) => {
+    const tunnel = seen.interfaces.find(({ kind }) => kind === "vxlan")?.name ?? "a tunnel";
     const prefix = plan.k3s.podCidr.split(".").slice(0, 2).join(".");
-    const remote = seen.routes.filter(({ to, via }) => to.startsWith(`${prefix}.`) && via !== "");
-    expect(
-      remote.map(({ device }) => device),
-      `devices of pod routes on ${node.name}`,
-    ).toEqual(Array.from({ length: plan.nodes.length - 1 }, () => tunnel ?? "a tunnel"));
+    const own = all.podNetworks[node.name];
+    // Its own pods' bridge is there since the first of them.
+    const routes = seen.routes.filter(
+      ({ to, device }) => to.startsWith(`${prefix}.`) && !(to === own && device === "cni0"),
+    );
+    const others = plan.nodes.filter(({ name }) => name !== node.name);
+    expect(routes.map(({ to, device }) => `${to} into ${device}`).sort(), `pod routes on ${node.name}`).toEqual(
+      others.map(({ name }) => `${all.podNetworks[name]} into ${tunnel}`).sort(),
+    );
   },
 );
 
@@ -54,10 +64,13 @@ cluster.expects(
   "every node has a pod of ours, with an address of that node's network",
   ({ seen, plan }) => {
     expect(Object.keys(seen.pods).sort(), "nodes with a pod").toEqual(plan.nodes.map(({ name }) => name).sort());
-    const addresses = Object.values(seen.pods).map(({ address }) => address);
-    expect(new Set(addresses.map((address) => address.split(".").slice(0, 3).join("."))).size, "pod networks").toBe(
-      plan.nodes.length,
+    const strays = Object.entries(seen.pods).filter(
+      ([name, { address }]) => !isWithin(address, seen.podNetworks[name]),
     );
+    expect(
+      strays.map(([name, { address }]) => `${address} on ${name}, which has ${seen.podNetworks[name]}`),
+      "pods outside of their node's network",
+    ).toEqual([]);
   },
 );
 

@@ -44,6 +44,12 @@ export interface InstallSeen extends NodesSeen {
   readonly binaries: Readonly<Record<string, BinarySeen | undefined>>;
 }
 
+/** What pods said to each other, and where each node's own belong. */
+export interface NetworkingSeen extends NodesSeen, TrafficSeen {
+  /** By node, as the API has given it: `10.42.1.0/24`. */
+  readonly podNetworks: Readonly<Record<string, string>>;
+}
+
 export interface ReadySeen extends NodesSeen {
   readonly api: ApiSeen;
   /** How long the stages of its cold start took, in milliseconds; for a cluster from a checkpoint, of the run that made that. */
@@ -60,7 +66,7 @@ export interface SeenAt {
   readonly install: InstallSeen;
   readonly ready: ReadySeen;
   readonly access: AccessSeen;
-  readonly networking: TrafficSeen & { readonly nodes: NodesSeen["nodes"] };
+  readonly networking: NetworkingSeen;
   readonly storage: StorageSeen;
   readonly image: ImageSeen;
   readonly idempotent: IdempotenceSeen;
@@ -134,8 +140,12 @@ export const observers: { readonly [At in keyof SeenAt]: Observer<SeenAt[At]> } 
     begin: (look) => look.workload(),
     async observe(look) {
       const traffic = async () => seeTraffic(look.session, await look.workload());
-      const [nodes, seen] = await Promise.all([seeNodes(look), traffic().catch(unspoken)]);
-      return join(nodes, seen);
+      const [nodes, seen, networks] = await Promise.all([
+        seeNodes(look),
+        traffic().catch(untold<TrafficSeen>("pods", "serviceAddress", "serviceName", "frames")),
+        podNetworks(look).catch(untold<Pick<NetworkingSeen, "podNetworks">>("podNetworks")),
+      ]);
+      return join(join(nodes, seen), networks);
     },
   },
   storage: {
@@ -204,14 +214,20 @@ async function eachNode<T>(look: Look, see: (node: NodePlan) => Promise<T>): Pro
   return seen;
 }
 
-/** Pods that did not start, or did not answer, must not take the claims on the nodes with them. */
-function unspoken(error: unknown): TrafficSeen {
-  const get = () => {
-    throw error;
-  };
-  const parts = ["pods", "serviceAddress", "serviceName", "frames"].map((name) => [name, { get, enumerable: true }]);
-  return Object.defineProperties({}, Object.fromEntries(parts)) as TrafficSeen;
+async function podNetworks({ session }: Look): Promise<Pick<NetworkingSeen, "podNetworks">> {
+  const nodes = await session.access.kube().nodes();
+  return { podNetworks: Object.fromEntries(nodes.map(({ name, podCidr }) => [name, podCidr])) };
 }
+
+/** Pods that did not start, or an API that did not answer, must not take the claims on the nodes with them. */
+const untold =
+  <T>(...names: readonly (keyof T & string)[]) =>
+  (error: unknown): T => {
+    const get = () => {
+      throw error;
+    };
+    return Object.defineProperties({}, Object.fromEntries(names.map((name) => [name, { get, enumerable: true }]))) as T;
+  };
 
 function unseen(node: string, reason: unknown): KpiError {
   if (reason instanceof KpiError)

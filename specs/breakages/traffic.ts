@@ -20,7 +20,8 @@ export const trafficRounds: readonly Round[] = [
         },
         heal: "ip route replace $(cat /run/kpi-broken-route); rm /run/kpi-broken-route",
         kills: {
-          "every other node's pods are routed into the tunnel, and into nothing else": /\+\s+"eth0"/,
+          "every other node's pods are routed into the tunnel, and into nothing else":
+            /\+\s+"10\.42\.\d+\.0\/24 into eth0"/,
           "no packet of a pod passes the bridge between nodes bare": /10\.42\.\d+\.\d+ > 10\.42\.\d+\.\d+ icmp/,
           "what pods of different nodes say passes the bridge in VXLAN on 8472/udp, between the planned addresses":
             /192\.168\.122\.11 > 192\.168\.122\.12:8472 carries/,

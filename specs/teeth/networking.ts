@@ -56,18 +56,55 @@ export const mutants = [
       seen.nodes[worker]!.listening = seen.nodes[worker]!.listening.filter((socket) => !socket.endsWith(":8472"));
     },
   ),
-  mutant("networking", "pods are routed over the bare network", { [routes]: /"eth0"/ }, (seen) => {
+  mutant("networking", "pods are routed over the bare network", { [routes]: /10\.42\.0\.0\/24 into eth0"/ }, (seen) => {
     seen.nodes[worker]!.routes.find(({ to }) => to.startsWith("10.42.0."))!.device = "eth0";
   }),
-  mutant("networking", "the route to a node's pods is missing", { [routes]: /devices of pod routes/ }, (seen) => {
-    seen.nodes[worker]!.routes = seen.nodes[worker]!.routes.filter(({ to }) => !to.startsWith("10.42.0."));
-  }),
+  mutant(
+    "networking",
+    "the route to a node's pods is missing",
+    { [routes]: /-\s+"10\.42\.0\.0\/24 into flannel\.1"/ },
+    (seen) => {
+      seen.nodes[worker]!.routes = seen.nodes[worker]!.routes.filter(({ to }) => !to.startsWith("10.42.0."));
+    },
+  ),
+  mutant(
+    "networking",
+    "one pod's packets are routed past the tunnel",
+    { [routes]: /10\.42\.2\.7 into eth0"/ },
+    (seen) => {
+      seen.nodes[worker]!.routes.push({ to: "10.42.2.7", via: "", device: "eth0", protocol: "boot" });
+    },
+  ),
+  mutant(
+    "networking",
+    "another network than a node's is routed to it",
+    { [routes]: /10\.42\.7\.0\/24 into/ },
+    (seen) => {
+      seen.nodes[worker]!.routes.find(({ to }) => to.startsWith("10.42.0."))!.to = "10.42.7.0/24";
+    },
+  ),
+  mutant(
+    "networking",
+    "a pod has an address of no node's network",
+    { [own]: /10\.42\.9\.4 on k3s-worker-01/ },
+    (seen) => {
+      const was = seen.pods[worker]!.address;
+      seen.pods[worker]!.address = "10.42.9.4";
+      for (const { vxlan } of seen.frames)
+        for (const end of ["source", "target"] as const) if (vxlan?.inner[end] === was) vxlan.inner[end] = "10.42.9.4";
+    },
+  ),
   mutant("networking", "a node has no pod", { [own]: /nodes with a pod/ }, (seen) => {
     delete seen.pods[worker];
   }),
-  mutant("networking", "two nodes' pods are of one network", { [own]: /pod networks/ }, (seen) => {
-    seen.pods[worker]!.address = seen.pods[other]!.address;
-  }),
+  mutant(
+    "networking",
+    "two nodes' pods are of one network",
+    { [own]: /10\.42\.2\.\d+ on k3s-worker-01, which has 10\.42\.1\.0\/24/ },
+    (seen) => {
+      seen.pods[worker]!.address = seen.pods[other]!.address;
+    },
+  ),
   mutant("networking", "a pair loses packets", { [reach]: /k3s-worker-01 to k3s-worker-02: small false/ }, (seen) => {
     seen.pods[worker]!.peers[other]!.ping = false;
   }),
