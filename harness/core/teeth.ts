@@ -7,11 +7,13 @@ export interface Bite {
   readonly what: string;
   /** Titles of all claims that failed for it, with what they said. */
   readonly killedBy: Readonly<Record<string, string>>;
+  /** Titles of the claims that must fail for it. */
+  readonly named: readonly string[];
   /** What the mutant asked for and did not get; empty when it is killed. */
   readonly missing: readonly string[];
 }
 
-/** A claim and the number of mutants that it killed with the right words. */
+/** A claim and the number of mutants that name it and that it killed with the right words. */
 export interface ClaimTeeth {
   readonly file: string;
   readonly title: string;

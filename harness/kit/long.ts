@@ -5,7 +5,7 @@ import { longVariable } from "../run/suite-record.ts";
 import { testArguments, testFilters } from "./look-ahead.ts";
 import { noteClaim } from "./results.ts";
 
-/** Specs that a suite runs only when they are asked for, and what they do and take; the others together stay below twelve minutes. */
+/** Specs that a suite runs only when they are asked for, and what they do and take; README.md says how long the others take. */
 export const longSpecs: Readonly<Record<string, string>> = {
   "breaking.spec.ts": "forty-eight breakages of a fork, about five minutes in emulation",
   "budget.spec.ts": "three boots on a machine that does nothing else, about two minutes in emulation",

@@ -9,6 +9,7 @@ import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { type Access, accessIfThere, openAccess } from "../run/access.ts";
 import { ClusterDir, latestRun } from "../run/cluster.ts";
+import { clusterOf } from "../run/log.ts";
 import { coldRun, readRecord } from "../run/run-files.ts";
 import { fittingCheckpoint } from "../run/running.ts";
 import { coldVariable, passingVariable } from "../run/suite-record.ts";
@@ -106,7 +107,7 @@ function otherAtWork(cluster: ClusterDir): Owner | undefined {
 
 function failedSince(cluster: ClusterDir, before: string): string | undefined {
   const run = latestRun(cluster.stateDir);
-  if (run === undefined || run <= before || !run.endsWith(`-${cluster.name}`)) return undefined;
+  if (run === undefined || run <= before || clusterOf(run) !== cluster.name) return undefined;
   return readRecord(join(cluster.runsDir, run)).outcome === "failed" ? run : undefined;
 }
 

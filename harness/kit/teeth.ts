@@ -113,7 +113,7 @@ export async function showTeeth(
       file: site.file,
       title,
       stage,
-      kills: bites.filter(({ killedBy, missing }) => missing.length === 0 && killedBy[title] !== undefined).length,
+      kills: bites.filter(({ named, missing }) => missing.length === 0 && named.includes(title)).length,
     })),
     bites,
     broken,
@@ -148,5 +148,5 @@ async function bite(
   });
   if (JSON.stringify([seen, plan]) === before) missing.push("the mutant changes nothing");
   if (Object.keys(mutant.kills).length === 0) missing.push(mutant.survives ?? "no claim is named");
-  return { area, at: mutant.at, what: mutant.what, killedBy, missing };
+  return { area, at: mutant.at, what: mutant.what, killedBy, named: Object.keys(mutant.kills), missing };
 }

@@ -10,7 +10,9 @@ export function githubAnnotations(claims: readonly ClaimResult[]): string[] {
     const { file, line, title, outcome, error, why = "" } = claim;
     const place = `file=${property(file)},line=${line},title=${property(title)}`;
     if (outcome === "failed") return [`::error ${place}::${data(errorText(error, `${file}:${line}`))}`];
-    if (outcome === "blocked") return [`::warning ${place}::${data(`blocked ${why}: ${errorMessage(error)}`)}`];
+    // The error of a blocked claim says by what, and why.
+    const blocked = error === undefined ? `blocked ${why}` : errorMessage(error);
+    if (outcome === "blocked") return [`::warning ${place}::${data(blocked)}`];
     return [];
   });
 }

@@ -52,13 +52,14 @@ test("attributes keep their line breaks, and characters that XML has no place fo
 });
 
 test("annotations: errors for failures, warnings for what they blocked, each escaped as the runner reads it", () => {
-  const lines = githubAnnotations([...claims, claim("a: b, 50 %", { outcome: "failed" })]);
-  expect(lines).toHaveLength(3);
+  const error = errorJson(new KpiError("blocked", "blocked by boot: no answer"));
+  const blocked = claim("it is Ready", { outcome: "blocked", why: "by boot", error });
+  const lines = githubAnnotations([...claims, claim("a: b, 50 %", { outcome: "failed" }), blocked]);
+  expect(lines).toHaveLength(4);
+  expect(lines[3]).toEndWith("::blocked by boot: no answer");
   expect(lines[0]).toStartWith("::error file=specs/network.spec.ts,line=12,title=one address only::k3s-worker-01 has");
   expect(lines[0]).toContain("%0Aexpected: 192.168.122.11/24 on eth0%0Aand no other");
   expect(lines[0]).not.toContain("\n");
-  expect(lines[1]).toStartWith(
-    "::warning file=specs/network.spec.ts,line=12,title=the gate held::blocked by stage boot",
-  );
+  expect(lines[1]).toBe("::warning file=specs/network.spec.ts,line=12,title=the gate held::blocked by stage boot");
   expect(lines[2]).toContain("title=a%3A b%2C 50 %25::");
 });

@@ -60,3 +60,6 @@ export class RunLog implements Disposable {
 export function runId(cluster: string, now: Date): string {
   return `${now.toISOString().slice(0, 19).replaceAll(":", "-")}-${cluster}`;
 }
+
+/** The cluster that a run was of, by its name. */
+export const clusterOf = (run: string): string => run.slice(20);
