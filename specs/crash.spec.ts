@@ -1,24 +1,25 @@
-import { afterAll, expect, setDefaultTimeout, test } from "bun:test";
+import { afterAll, beforeAll, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { minutes, run, testKpi } from "../harness/kit.ts";
-import { linkCache } from "./cache.ts";
+import { PrivateCache } from "./cache.ts";
 import { leaksOf } from "./leaks.ts";
 import { singleNodeSpec } from "./single-node.ts";
 
 setDefaultTimeout(minutes(30));
 const dir = mkdtempSync(join(tmpdir(), "kpi-crash-"));
-const kpi = testKpi({ cache: join(dir, "cache") });
+/** Everything but the image is there, so that the image build can be killed. */
+const cache = new PrivateCache();
+const kpi = testKpi({ cache: cache.path });
+beforeAll(() => cache.fill(["images"]));
 afterAll(async () => {
   await kpi[Symbol.asyncDispose]();
+  cache[Symbol.dispose]();
   rmSync(dir, { recursive: true, force: true });
 });
 
 const spec = singleNodeSpec(dir, "crash");
-
-/** A cache of this file's own: everything but the image is there, so that the image build can be killed. */
-await linkCache(kpi.cache, ["images"]);
 
 /** Where `up` is killed: at the first event of which this is true. */
 const points: Record<string, (event: any) => boolean> = {

@@ -28,7 +28,7 @@ import {
   testKpi,
   until,
 } from "../harness/kit.ts";
-import { linkCache } from "./cache.ts";
+import { PrivateCache } from "./cache.ts";
 import { everyStage } from "./inner-suites.ts";
 import { singleNodeSpec } from "./single-node.ts";
 
@@ -105,9 +105,10 @@ test.concurrent(
 
 test.concurrent("with a wrong artefact nothing is installed, and up says expected and got", async () => {
   // A cache of this test's own, in which k3s has been changed without changing its size or time: only the node can notice.
-  const cache = join(dir, "cache");
+  using own = new PrivateCache();
+  const cache = own.path;
   await using kpi = testKpi({ cache });
-  await linkCache(cache);
+  await own.fill();
   const { files } = JSON.parse((await kpi.succeed(["supplies", "--json"])).stdout).find(
     (supply: { name: string }) => supply.name === "k3s-lab",
   );

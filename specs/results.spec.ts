@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { picksTitle, testArguments } from "../harness/kit/look-ahead.ts";
 import { kpiPaths, minutes, projectRoot, run } from "../harness/kit.ts";
 
 setDefaultTimeout(minutes(5));
@@ -9,15 +10,21 @@ setDefaultTimeout(minutes(5));
 /** Readers that know nothing of kpi: JUnit by junitparser (PyPI), traces by the engine of Chrome's own performance panel (npm). */
 const junitparser = "junitparser==5.0.3";
 const traceEngine = "@paulirish/trace_engine@0.0.65";
+const parserReads = "junitparser reads junit.xml and counts the same";
+const engineReads = "the engine of Chrome's performance panel reads trace.json whole";
 
 const dir = mkdtempSync(join(tmpdir(), "kpi-results-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 const readers = join(kpiPaths().cache, "readers");
 
-/** Puts a reader into the cache once; why not, when its registry is out of reach. */
-async function install(name: string, commands: readonly (readonly string[])[]): Promise<string | undefined> {
+/** Puts a reader into the cache once, unless its test is filtered out; why not, when its registry is out of reach. */
+async function install(
+  test: string,
+  name: string,
+  commands: readonly (readonly string[])[],
+): Promise<string | undefined> {
   const there = join(readers, name.replaceAll(/[^\w.-]+/g, "-"), "installed");
-  if (existsSync(there)) return undefined;
+  if (existsSync(there) || !picksTitle(testArguments(), test)) return undefined;
   mkdirSync(join(there, ".."), { recursive: true, mode: 0o700 });
   try {
     for (const [program = "", ...args] of commands)
@@ -29,11 +36,11 @@ async function install(name: string, commands: readonly (readonly string[])[]): 
   }
 }
 const home = (name: string) => join(readers, name.replaceAll(/[^\w.-]+/g, "-"));
-const noParser = await install(junitparser, [
+const noParser = await install(`results ${parserReads}`, junitparser, [
   ["python3", "-m", "venv", "venv"],
   ["venv/bin/pip", "--quiet", "install", junitparser],
 ]);
-const noEngine = await install(traceEngine, [
+const noEngine = await install(`results ${engineReads}`, traceEngine, [
   ["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", ".", traceEngine],
 ]);
 for (const why of [noParser, noEngine]) if (why !== undefined) console.log(`skipped: a reader cannot be had: ${why}`);
@@ -85,7 +92,7 @@ describe("results", () => {
     expect(annotations[0]).toMatch(/^::error file=.*outcomes\.test\.ts,line=5,title=fails::.*%0A/);
   });
 
-  test.skipIf(noParser !== undefined)("junitparser reads junit.xml and counts the same", async () => {
+  test.skipIf(noParser !== undefined)(parserReads, async () => {
     const script = `
 import json, sys
 from junitparser import JUnitXml
@@ -103,7 +110,7 @@ print(json.dumps({"cases": len(kinds), "tests": xml.tests, "failures": xml.failu
     });
   });
 
-  test.skipIf(noEngine !== undefined)("the engine of Chrome's performance panel reads trace.json whole", async () => {
+  test.skipIf(noEngine !== undefined)(engineReads, async () => {
     const script = `
 import { readFileSync } from "node:fs";
 globalThis.DOMRect = class { constructor(x, y, width, height) { Object.assign(this, { x, y, width, height }); } };

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
 import { projectRoot } from "../core/paths.ts";
-import { looksAhead, looksAt, selects } from "./look-ahead.ts";
+import { looksAhead, looksAt, picksTitle, selects } from "./look-ahead.ts";
 
 const spec = "specs/lab.yaml";
 
@@ -33,4 +33,15 @@ test("every look of the real specs is found ahead, each by the files that are ru
     "install",
     "image",
   ]);
+});
+
+test("a title that bun's pattern does not match is not run", () => {
+  const title = "results a reader reads it";
+  for (const args of [["test"], ["test", "-t", "reader reads"], ["test", "--test-name-pattern=^results a"]])
+    expect(picksTitle(args, title), args.join(" ")).toBe(true);
+  for (const args of [
+    ["test", "-t", "static address"],
+    ["test", "x", "-t=static"],
+  ])
+    expect(picksTitle(args, title), args.join(" ")).toBe(false);
 });

@@ -35,6 +35,14 @@ export function testFilters(args: readonly string[]): { readonly byTitle: boolea
   };
 }
 
+/** Whether `bun test` with these arguments runs a test of this title, those of its `describe`s before it; a pattern is bun's, a regular expression. Pure. */
+export function picksTitle(args: readonly string[], title: string): boolean {
+  const at = args.findIndex((arg) => /^(-t|--test-name-pattern)(=|$)/.test(arg));
+  const [, joined] = /^[^=]+=(.*)$/s.exec(args[at] ?? "") ?? [];
+  const pattern = joined ?? args[at + 1];
+  return at < 0 || pattern === undefined || new RegExp(pattern).test(title);
+}
+
 /** bun keeps its own arguments from the tests; the kernel does not. */
 export function testArguments(): readonly string[] {
   return readFileSync("/proc/self/cmdline", "utf8").split("\0").slice(1, -1);
