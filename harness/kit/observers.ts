@@ -26,7 +26,7 @@ export interface NodesSeen<Node = NodeSeen> {
 
 /** The nodes' network as soon as it is as planned, and what passed between them until they were looked at. */
 export interface NetworkSeen extends NodesSeen<NodeNetworkSeen> {
-  /** Packets of DHCP on the lab's bridge since before the first boot; undefined where the hypervisor is not a lab. */
+  /** Packets of DHCP on the lab's bridge since the lab began: before the first boot, or at a checkpoint. Undefined where the hypervisor is not a lab. */
   readonly dhcpPackets: number | undefined;
 }
 
