@@ -43,7 +43,7 @@ if [ "$1" = network ]; then
   section end
   exit
 fi
-if [ "$1" = over ]; then flock /run/kpi/lock true; fi # which the script holds for as long as it runs
+if [ "$1" = over ]; then flock 9 9< /run/kpi/lock; fi # which the script holds for as long as it runs
 section passwd
 while IFS=: read -r name _ id _ _ home shell; do echo "$name $id $home $shell"; done < /etc/passwd
 section passwords
