@@ -135,6 +135,7 @@ async function boot(
     cwd: "/",
     timeout: bound,
     grace: seconds(1),
+    tied: true,
     accept: [passed],
     ...(signal === undefined ? {} : { signal }),
   };

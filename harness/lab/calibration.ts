@@ -104,10 +104,13 @@ async function guestCpuMs(accelerator: Accelerator, image: string, signal?: Abor
     ...["-device", "isa-debug-exit,iobase=0xf4,iosize=1"],
     ...["-drive", `if=floppy,format=raw,readonly=on,file=${image}`],
   ];
-  const timed = ["-c", "TIMEFORMAT='%U %S'; time prlimit --core=0 \"$@\"", "bash", ...qemu];
+  // QEMU is tied to bash as bash is to us: it ends with us, however we end, and at the time limit.
+  const time = "TIMEFORMAT='%U %S'; time setpriv --pdeathsig KILL -- prlimit --core=0 \"$@\"";
+  const timed = ["-c", time, "bash", ...qemu];
   const { stderr } = await run("bash", timed, {
     cwd: "/",
     timeout: seconds(60),
+    tied: true,
     accept: [passed],
     hint: "QEMU does not run the calibration's guest: kpi doctor",
     ...(signal === undefined ? {} : { signal }),

@@ -51,10 +51,11 @@ const packagesOf = (checks: readonly Check[]) => [
 async function install(known: Distribution, wanted: readonly string[], options: FixOptions): Promise<void> {
   const { onProgress, signal, log, facts } = options;
   const env = { DEBIAN_FRONTEND: "noninteractive", NEEDRESTART_MODE: "a" };
-  // Not confined: dpkg must never be killed half-way; when we die it comes to its own end.
+  // Not confined, and sparing: dpkg must never be killed half-way; when we die it comes to its own end.
   const apt = (args: readonly string[], onLine?: (line: string) => void) =>
     run("apt-get", args, {
       env,
+      sparing: true,
       grace: minutes(2),
       timeout: minutes(30),
       ...(signal === undefined ? {} : { signal }),

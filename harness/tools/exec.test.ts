@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { readFileSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { notYet, until } from "../core/deadline.ts";
 import { milliseconds, seconds } from "../core/duration.ts";
-import { KpiError } from "../core/errors.ts";
+import { isRefusal, KpiError } from "../core/errors.ts";
 import { type EndedCommand, onCommandEnd, run, shellQuote, start } from "./exec.ts";
 import { processStart } from "./owner.ts";
 
@@ -39,6 +39,44 @@ describe("run", () => {
   test("a hanging program ends at its time limit", async () => {
     const error = await failure(run("sleep", ["60"], { timeout: milliseconds(100) }));
     expect(error?.what).toBe("sleep did not end within 100ms");
+  });
+
+  test("at the time limit goes, too, what a program has started, in one group with it or not, and nobody waits for it", async () => {
+    const limits = { timeout: milliseconds(200), grace: milliseconds(200) };
+    for (const [index, script] of ["$0 $1; :", "trap '' TERM; $0 $1; :", "setsid $0 $1 & wait"].entries()) {
+      const marker = `6${index}.${process.pid}`;
+      const error = await failure(run("bash", ["-c", script, "sleep", marker], limits));
+      expect(error?.what).toBe("bash did not end within 200ms");
+      const asked = { accept: [0, 1] };
+      const stays = script.startsWith("setsid");
+      expect((await run(stays ? "pkill" : "pgrep", ["-f", `^sleep ${marker}$`], asked)).code).toBe(stays ? 0 : 1);
+    }
+  });
+
+  test("a sparing one is waited for, with what it has started", async () => {
+    const lines: string[] = [];
+    const limits = { timeout: milliseconds(100), grace: milliseconds(100), sparing: true };
+    const onLine = (line: string) => void lines.push(line);
+    const error = await failure(run("bash", ["-c", "(sleep 1; echo whole); :"], { ...limits, onLine }));
+    expect(error?.what).toBe("bash did not end within 100ms");
+    expect(lines).toEqual(["whole"]);
+  });
+
+  test("one that ends well because its time is up has not done what it should", async () => {
+    const script = "trap 'exit 0' TERM; sleep 60 & wait";
+    expect((await failure(run("bash", ["-c", script], { timeout: milliseconds(200) })))?.what).toContain("did not end");
+  });
+
+  test("a log that cannot be written is the system's refusal, once the program has ended, unless that failed itself", async () => {
+    const dir = mkdtempSync(join(tmpdir(), "exec-"));
+    const ended = join(dir, "ended");
+    const log = { log: "/dev/full" };
+    const error = await failure(run("sh", ["-c", 'echo out; sleep 0.1; echo more; touch "$0"', ended], log));
+    expect(isRefusal(error)).toBe(true);
+    expect(error?.message).toContain("/dev/full");
+    expect(existsSync(ended)).toBe(true);
+    rmSync(dir, { recursive: true });
+    expect((await failure(run("sh", ["-c", "echo out; exit 7"], log)))?.what).toBe("sh ended with exit code 7");
   });
 
   test("secrets are hidden in lines, results, errors and logs", async () => {
@@ -122,6 +160,16 @@ test("a confined program may end in its own way", async () => {
   await ready.promise;
   await confined.stop();
   expect(said).toEqual(["bye"]);
+});
+
+test("a confined program that reaches its time limit is told to end, and may do so in its own way", async () => {
+  const said: string[] = [];
+  const script = "trap 'echo bye; exit 1' TERM; echo ready; sleep 60 & wait";
+  const limits = { timeout: seconds(1), grace: seconds(20) };
+  const onLine = (line: string) => void said.push(line);
+  const error = await failure(run("sh", ["-c", script], { ...limits, confined: true, onLine }));
+  expect(error?.what).toBe("sh did not end within 1.0s");
+  expect(said).toEqual(["ready", "bye"]);
 });
 
 test("shellQuote gives one pasteable line", () => {

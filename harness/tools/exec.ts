@@ -3,6 +3,7 @@ import { createWriteStream, mkdirSync, readFileSync } from "node:fs";
 import type { Socket } from "node:net";
 import { dirname } from "node:path";
 import { execa } from "execa";
+import { elapse } from "../core/deadline.ts";
 import { type Duration, formatDuration, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { Environment } from "../core/paths.ts";
@@ -16,14 +17,16 @@ export interface RunOptions {
   input?: string;
   /** Standard input stays open and empty: for a program that ends when its input does. */
   holdInput?: boolean;
-  /** Hang guard. The whole tree of a confined program ends with it. */
+  /** Hang guard: told to end by then, as by `signal`, and a failure whatever its exit code is. */
   timeout?: Duration;
   signal?: AbortSignal;
-  /** How long it may take to end after SIGTERM before it is killed; 5 s unless said otherwise. */
+  /** How long it may take to end after SIGTERM before it is killed, with all of its session; 5 s unless said otherwise. */
   grace?: Duration;
+  /** What it has started itself is never told to end, and is waited for. */
+  sparing?: boolean;
   /** Called for every whole line as it comes. */
   onLine?: (line: string, from: "stdout" | "stderr") => void;
-  /** Both streams are also appended to this file. */
+  /** Both streams are also appended to this file. One that cannot be written fails a program that did not fail, when it has ended. */
   log?: string;
   /** Exit codes that are no failure; `[0]` unless said otherwise. */
   accept?: readonly number[];
@@ -96,16 +99,19 @@ export async function run(command: string, args: readonly string[], options: Run
 
 /** Starts a program and hands it over while it runs. */
 export function start(command: string, args: readonly string[], options: RunOptions = {}): RunningCommand {
-  const { accept = [0], secrets = [] } = options;
+  const { accept = [0], secrets = [], grace = seconds(5) } = options;
   const [file, argv] =
     options.confined === true ? confine(command, args) : options.tied === true ? tie(command, args) : [command, args];
   const hide = (text: string) =>
     secrets.reduce((out, secret) => (secret === "" ? out : out.replaceAll(secret, "***")), text);
   const log = options.log === undefined ? undefined : openLog(options.log);
   const began = performance.now();
-  const stopping = new AbortController();
-  const cancelSignal =
-    options.signal === undefined ? stopping.signal : AbortSignal.any([options.signal, stopping.signal]);
+  const [stopping, overdue, over] = [new AbortController(), new AbortController(), new AbortController()];
+  const cancelSignal = AbortSignal.any([
+    ...(options.signal === undefined ? [] : [options.signal]),
+    stopping.signal,
+    overdue.signal,
+  ]);
 
   const child = execa(file, argv, {
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -114,19 +120,39 @@ export function start(command: string, args: readonly string[], options: RunOpti
     ...(options.input !== undefined
       ? { input: options.input }
       : { stdin: options.holdInput === true ? ("pipe" as const) : ("ignore" as const) }),
-    ...(options.timeout === undefined ? {} : { timeout: options.timeout }),
     // In a session of its own: Ctrl-C is ours to hear. Terraform takes the terminal's and ours for two, and leaves without saving its state.
     detached: true,
     cancelSignal,
-    forceKillAfterDelay: options.grace ?? seconds(5),
+    forceKillAfterDelay: grace,
     maxBuffer: 64 * 1024 * 1024,
     reject: false,
     stripFinalNewline: true,
   });
 
-  // unshare ignores SIGTERM while it waits for its child, so the child is told directly.
-  if (options.confined === true)
-    cancelSignal.addEventListener("abort", () => terminateChildren(child.pid), { once: true });
+  // The number of its group is nobody else's while one of the group runs.
+  let orphans = false;
+  const { nodeChildProcess: leader } = child;
+  leader.once("exit", () => {
+    orphans = options.sparing !== true && signalGroup(child.pid, 0);
+    if (orphans && cancelSignal.aborted) signalGroup(child.pid, "SIGTERM");
+  });
+  const windDown = async () => {
+    // unshare ignores SIGTERM while it waits for its child, so the child is told directly.
+    if (options.confined === true) terminateChildren(child.pid);
+    if (orphans) signalGroup(child.pid, "SIGTERM");
+    if (options.sparing === true) return;
+    await elapse(grace, over.signal);
+    if (orphans || (leader.exitCode === null && leader.signalCode === null)) signalGroup(child.pid, "SIGKILL");
+    await elapse(seconds(1), over.signal);
+    // Somebody who has left the group holds them.
+    child.stdout.destroy();
+    child.stderr.destroy();
+  };
+  const ignored = () => {}; // it is over before
+  const told = () => void windDown().catch(ignored);
+  if (cancelSignal.aborted) told();
+  else cancelSignal.addEventListener("abort", told, { once: true });
+  if (options.timeout !== undefined) elapse(options.timeout, over.signal).then(() => overdue.abort(), ignored);
 
   const feed = async (from: "stdout" | "stderr") => {
     if (options.onLine === undefined && log === undefined) return;
@@ -139,7 +165,8 @@ export function start(command: string, args: readonly string[], options: RunOpti
 
   const finish = async (): Promise<CommandResult> => {
     const [result] = await Promise.all([child, feed("stdout").catch(() => {}), feed("stderr").catch(() => {})]);
-    if (log !== undefined) await new Promise<void>((resolve) => log.end(resolve));
+    over.abort();
+    const unwritten = await log?.end();
     const elapsed = (performance.now() - began) as Duration;
     const told = { program: command, command: hide(shellQuote([command, ...args])), elapsed };
     const { exitCode: code } = result;
@@ -148,10 +175,12 @@ export function start(command: string, args: readonly string[], options: RunOpti
     const stderr = hide(String(result.stderr ?? ""));
     if (stopping.signal.aborted) return { code: result.exitCode ?? 128, stdout, stderr, elapsed };
     options.signal?.throwIfAborted();
-    if (result.exitCode !== undefined && accept.includes(result.exitCode)) {
+    const late = result.isCanceled && overdue.signal.aborted;
+    if (!late && result.exitCode !== undefined && accept.includes(result.exitCode)) {
+      if (unwritten !== undefined) throw unwritten;
       return { code: result.exitCode, stdout, stderr, elapsed };
     }
-    const how = result.timedOut
+    const how = late
       ? `did not end within ${formatDuration(options.timeout ?? 0)}`
       : result.signal !== undefined
         ? `was ended by ${result.signal}`
@@ -244,9 +273,31 @@ function terminate(pid: number): void {
   }
 }
 
+/** Signals a program's group, and says whether it has members. */
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals | 0): boolean {
+  if (pid === undefined || pid <= 1) return false;
+  try {
+    return process.kill(-pid, signal);
+  } catch {
+    return false;
+  }
+}
+
+/** A file that is appended to. `end` gives what kept it from being written, if anything did. */
 function openLog(path: string) {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-  return createWriteStream(path, { flags: "a", mode: 0o600 });
+  const stream = createWriteStream(path, { flags: "a", mode: 0o600 });
+  const { promise, resolve } = Promise.withResolvers<NodeJS.ErrnoException | undefined>();
+  stream.on("error", resolve).once("close", () => resolve(undefined));
+  const end = async () => {
+    stream.end();
+    const error = await promise;
+    // A failed write does not say of what.
+    return error === undefined || error.path !== undefined
+      ? error
+      : Object.assign(error, { path, message: `${error.message} '${path}'` });
+  };
+  return { write: (text: string) => void stream.write(text), end };
 }
 
 /** One line that a POSIX shell reads back as these words. */
