@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { cp, mkdir, rm } from "node:fs/promises";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { projectRoot } from "../core/paths.ts";
-import { type CommandResult, run, shellQuote } from "./exec.ts";
+import { type CommandResult, mayConfine, run, shellQuote } from "./exec.ts";
 import {
   configurationOf,
   copyConfiguration,
@@ -24,7 +24,7 @@ import {
   parseOutputs,
   plannedChanges,
 } from "./terraform-json.ts";
-import { readSound, writeWhole } from "./whole-file.ts";
+import { readSound, readWhole, writeWhole } from "./whole-file.ts";
 
 export type { Variables } from "./terraform-files.ts";
 export type { Change } from "./terraform-json.ts";
@@ -57,7 +57,7 @@ export interface TerraformPlan {
   readonly file: string;
 }
 
-/** Terraform for one cluster. Every call is confined, writes only below `dir`, and leaves files that only their owner can read. */
+/** Terraform for one cluster. Every call ends with this process, writes only below `dir`, and leaves files that only their owner can read. */
 export class Terraform {
   readonly #root: string;
   readonly #rc: string;
@@ -85,12 +85,10 @@ export class Terraform {
 
   /** The same Terraform in a later process, with the settings of its `init`. */
   static reopen(dir: string): Terraform {
-    try {
-      const settings = JSON.parse(readFileSync(join(dir, "settings.json"), "utf8")) as Omit<TerraformSettings, "dir">;
-      return new Terraform({ ...settings, dir });
-    } catch (cause) {
-      throw new KpiError("contract", `no terraform was prepared in ${dir}`, { expected: "settings.json in it", cause });
-    }
+    const settings = readWhole<Omit<TerraformSettings, "dir">>(join(dir, "settings.json"));
+    if (settings === undefined)
+      throw new KpiError("contract", `no terraform was prepared in ${dir}`, { expected: "settings.json in it" });
+    return new Terraform({ ...settings, dir });
   }
 
   /**
@@ -195,13 +193,15 @@ export class Terraform {
       // umask, because state, plan and variables hold secrets and Terraform would let everybody read them.
       const result = await run("sh", ["-c", 'umask 077; exec "$0" "$@"', command, name, ...args], {
         cwd: this.#root,
-        confined: true,
+        confined: mayConfine,
+        tied: true, // where it may not be confined: somebody else than root, with the machine's own libvirt
         env: {
           TF_CLI_CONFIG_FILE: this.#rc,
           TF_IN_AUTOMATION: "1",
           TF_LOG: "", // the provider's debug log holds the seeds
           CHECKPOINT_DISABLE: "1",
-          TMPDIR: temp,
+          // Seen from `cwd`, which is the provider's, too: it listens on a socket there, and a socket's path has room for 107 bytes only.
+          TMPDIR: relative(this.#root, temp),
         },
         timeout: call.deadline ?? minutes(10),
         ...(call.signal === undefined ? {} : { signal: call.signal }),
