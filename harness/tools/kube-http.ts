@@ -8,6 +8,14 @@ export interface ApiRequest {
   readonly signal?: AbortSignal;
 }
 
+/** A whole answer, whatever its status. */
+export interface ApiAnswer {
+  readonly ok: boolean;
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+}
+
 /**
  * The API server could not be reached or is not ready to answer: trying again may help. Every other failure is a
  * `KpiError` and final.
@@ -18,23 +26,34 @@ export class ApiAway extends Error {}
 export class ApiTransport {
   constructor(readonly access: KubeAccess) {}
 
-  /** One request, whatever its status. Throws `ApiAway` when nothing answered, and a `host` error when the wrong one did. */
+  /**
+   * One request, whatever its status, as soon as its answer begins. Throws `ApiAway` when nothing answered, and a `host` error when the
+   * wrong one did.
+   */
   async send(path: string, request: ApiRequest = {}): Promise<Response> {
-    const { server, ca, cert, key, proxyUrl } = this.access;
-    const { method = "GET", headers, body, signal } = request;
+    return this.reaching(request, () => this.fetch(path, request));
+  }
+
+  /** The same with its whole answer, which may break off as well. */
+  async ask(path: string, request: ApiRequest = {}): Promise<ApiAnswer> {
+    return this.reaching(request, async () => {
+      const response = await this.fetch(path, request);
+      const { ok, status, headers } = response;
+      return { ok, status, headers, text: await response.text() };
+    });
+  }
+
+  /** The JSON of a request that must succeed. 429 and 5xx count as away, since a starting API server answers so. */
+  async json<T>(path: string, request: ApiRequest = {}): Promise<T> {
+    const { ok, status, text } = await this.ask(path, request);
+    if (ok) return JSON.parse(text) as T;
+    throw this.refused(status, path, text);
+  }
+
+  private async reaching<T>({ signal }: ApiRequest, work: () => Promise<T>): Promise<T> {
     signal?.throwIfAborted();
     try {
-      // Bun's own fetch: client-node's goes through undici, whose dispatcher Bun ignores, and with it the certificates.
-      const response = await fetch(new URL(path, server), {
-        method,
-        tls: { ca, rejectUnauthorized: true, ...(cert === undefined || key === undefined ? {} : { cert, key }) },
-        ...(proxyUrl === undefined ? {} : { proxy: proxyUrl }),
-        ...(headers === undefined ? {} : { headers }),
-        ...(body === undefined ? {} : { body }),
-        ...(signal === undefined ? {} : { signal }),
-      });
-      if (response.status === 407) throw this.proxyRefused();
-      return response;
+      return await work();
     } catch (error) {
       signal?.throwIfAborted();
       if (error instanceof KpiError) throw error;
@@ -42,12 +61,19 @@ export class ApiTransport {
     }
   }
 
-  /** The JSON of a request that must succeed. 429 and 5xx count as away, since a starting API server answers so. */
-  async json<T>(path: string, request: ApiRequest = {}): Promise<T> {
-    const response = await this.send(path, request);
-    const text = await response.text();
-    if (response.ok) return JSON.parse(text) as T;
-    throw this.refused(response.status, path, text);
+  private async fetch(path: string, { method = "GET", headers, body, signal }: ApiRequest): Promise<Response> {
+    const { server, ca, cert, key, proxyUrl } = this.access;
+    // Bun's own fetch: client-node's goes through undici, whose dispatcher Bun ignores, and with it the certificates.
+    const response = await fetch(new URL(path, server), {
+      method,
+      tls: { ca, rejectUnauthorized: true, ...(cert === undefined || key === undefined ? {} : { cert, key }) },
+      ...(proxyUrl === undefined ? {} : { proxy: proxyUrl }),
+      ...(headers === undefined ? {} : { headers }),
+      ...(body === undefined ? {} : { body }),
+      ...(signal === undefined ? {} : { signal }),
+    });
+    if (response.status === 407) throw this.proxyRefused();
+    return response;
   }
 
   /** The error of a response that is no success. */

@@ -1,5 +1,5 @@
 import { notYet, orAborted, until } from "../core/deadline.ts";
-import { type Duration, minutes, seconds } from "../core/duration.ts";
+import { type Duration, formatDuration, minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { ApiAway, type ApiTransport } from "./kube-http.ts";
 import { LineReader } from "./lines.ts";
@@ -13,6 +13,8 @@ export interface WatchOptions {
   readonly signal?: AbortSignal;
   /** How long the API may be away before the watch gives up; 5 minutes unless said otherwise. */
   readonly away?: Duration;
+  /** How long one list may take before it is asked for again; 30 s unless said otherwise. */
+  readonly listLimit?: Duration;
   /** Told when the API goes away and why, once for each reason in a row. */
   readonly onAway?: (why: string) => void;
 }
@@ -42,7 +44,7 @@ export async function watchList<T extends ApiObject>(
   onChange: (items: readonly T[]) => void,
   options: WatchOptions = {},
 ): Promise<never> {
-  const { signal, away = minutes(5) } = options;
+  const { signal, away = minutes(5), listLimit = seconds(30) } = options;
   let told = "";
   const onAway = (why: string) => {
     if (why !== told) options.onAway?.(why);
@@ -57,10 +59,12 @@ export async function watchList<T extends ApiObject>(
       away,
       async (stop) => {
         if (wait-- > 0) notYet("a watch that ended at once");
+        const limit = AbortSignal.timeout(listLimit);
         try {
-          return await api.json<ApiList<T>>(path, { signal: stop });
+          return await api.json<ApiList<T>>(path, { signal: AbortSignal.any([stop, limit]) });
         } catch (error) {
-          return again(error, onAway);
+          stop.throwIfAborted();
+          return again(limit.aborted ? new ApiAway(`no list within ${formatDuration(listLimit)}`) : error, onAway);
         }
       },
       stoppable,
@@ -93,7 +97,7 @@ export async function waitForList<T extends ApiObject>(
   missing: (items: readonly T[]) => string | undefined,
   options: WatchOptions & { readonly deadline: Duration },
 ): Promise<readonly T[]> {
-  const { deadline, signal, onAway } = options;
+  const { deadline, signal, onAway, ...others } = options;
   const enough = new AbortController();
   const time = AbortSignal.timeout(deadline);
   const stop = AbortSignal.any([enough.signal, time, ...(signal === undefined ? [] : [signal])]);
@@ -111,7 +115,7 @@ export async function waitForList<T extends ApiObject>(
     onAway?.(why);
   };
   try {
-    return await watchList<T>(api, path, look, { signal: stop, away: deadline, onAway: told });
+    return await watchList<T>(api, path, look, { ...others, signal: stop, away: deadline, onAway: told });
   } catch (error) {
     if (found !== undefined) return found;
     signal?.throwIfAborted();
@@ -133,7 +137,8 @@ async function follow<T extends ApiObject>(
   const stop = signal === undefined ? ended.signal : AbortSignal.any([signal, ended.signal]);
   const full = `${path}${path.includes("?") ? "&" : "?"}${query}`;
   try {
-    const response = await api.send(full, { signal: stop });
+    const speaking = () => AbortSignal.any([stop, AbortSignal.timeout(silence)]);
+    const response = await orAborted(speaking(), api.send(full, { signal: stop }));
     if (!response.ok) throw api.refused(response.status, path, await response.text());
     const lines = new LineReader((line) => {
       if (line.trim() === "") return;
@@ -143,7 +148,7 @@ async function follow<T extends ApiObject>(
     }, false);
     const reader = response.body?.getReader();
     for (;;) {
-      const part = await orAborted(AbortSignal.any([stop, AbortSignal.timeout(silence)]), reader?.read());
+      const part = await orAborted(speaking(), reader?.read());
       if (part === undefined || part.done) return;
       lines.push(part.value);
     }

@@ -23,6 +23,8 @@ let port = 0;
 let nodes: ApiNode[] = [];
 let version = 1;
 let broken = 0;
+/** So many lists of nodes break off in the middle, so many are never answered. */
+let [halved, mute] = [0, 0];
 let requests: { method: string; url: string; type: string; body: string }[] = [];
 const watchers = new Set<ServerResponse>();
 
@@ -78,6 +80,13 @@ function answer(request: IncomingMessage, response: ServerResponse): void {
       response.on("close", () => watchers.delete(response));
       return;
     }
+    if (url.pathname === "/api/v1/nodes" && mute > 0) return void (mute -= 1);
+    if (url.pathname === "/api/v1/nodes" && halved > 0) {
+      halved -= 1;
+      response.writeHead(200, { "content-type": "application/json", "content-length": "1000" });
+      response.write('{"metadata":{', () => request.socket.destroy());
+      return;
+    }
     if (url.pathname === "/api/v1/nodes")
       return json(200, { metadata: { resourceVersion: String(version) }, items: nodes });
     if (url.pathname === "/api/v1") {
@@ -128,7 +137,7 @@ afterAll(() => {
 beforeEach(() => {
   nodes = [node("k3s-cp-01", true)];
   requests = [];
-  broken = 0;
+  [broken, halved, mute] = [0, 0, 0];
 });
 
 const access = () => ({
@@ -238,6 +247,27 @@ test("a watch survives an API that breaks off and is not ready at first", async 
   change("ADDED", node("k3s-worker-02", true));
   expect(await waiting).toHaveLength(2);
   expect(away.join("\n")).toContain("the API answers 503: apiserver not ready");
+});
+
+test("an answer that breaks off is an API that is away: asked again by a watch, an error in words otherwise", async () => {
+  halved = 1;
+  expect((await failure(kube().nodes())).what).toBe(`the API at https://127.0.0.1:${port} does not answer`);
+  halved = 1;
+  expect((await failure(kube().request("/api/v1/nodes"))).what).toContain("does not answer");
+  const away: string[] = [];
+  halved = 1;
+  const options = { deadline: seconds(5), onAway: (why: string) => void away.push(why) };
+  expect(await kube().waitForNodes(["k3s-cp-01"], options)).toHaveLength(1);
+  expect(away).toHaveLength(1);
+});
+
+test("a list that does not come is asked for again", async () => {
+  const away: string[] = [];
+  mute = 1;
+  const onAway = (why: string) => void away.push(why);
+  const options = { deadline: seconds(5), listLimit: milliseconds(100), onAway };
+  expect(await kube().waitForNodes(["k3s-cp-01"], options)).toHaveLength(1);
+  expect(away).toEqual(["no list within 100ms"]);
 });
 
 test("a wait that ends says which node was missing and why", async () => {

@@ -153,8 +153,8 @@ class Client implements Kube {
   }
 
   async request(path: string, request: ApiRequest = {}): Promise<KubeResponse> {
-    const response = await this.api.send(path, request).catch(unreachable(this.server));
-    return { status: response.status, text: await response.text() };
+    const { status, text } = await this.api.ask(path, request).catch(unreachable(this.server));
+    return { status, text };
   }
 
   async apply(objects: readonly Manifest[], signal?: AbortSignal): Promise<void> {
@@ -194,19 +194,14 @@ class Client implements Kube {
     const library = await import("@kubernetes/client-node");
     const send: Parameters<typeof library.wrapHttpLibrary>[0]["send"] = async (request) => {
       const body = request.getBody();
-      const response = await this.api.send(request.getUrl(), {
+      const { status, headers, text } = await this.api.ask(request.getUrl(), {
         method: request.getHttpMethod(),
         headers: request.getHeaders(),
         ...(body === undefined ? {} : { body: String(body) }),
         ...(signal === undefined ? {} : { signal }),
       });
-      const bytes = Buffer.from(await response.arrayBuffer());
-      const headers = Object.fromEntries(response.headers.entries());
-      return new library.ResponseContext(
-        response.status,
-        headers,
-        new library.SelfDecodingBody(Promise.resolve(bytes)),
-      );
+      const answered = new library.SelfDecodingBody(Promise.resolve(Buffer.from(text)));
+      return new library.ResponseContext(status, Object.fromEntries(headers.entries()), answered);
     };
     const configuration = library.createConfiguration({
       baseServer: new library.ServerConfiguration(this.server, {}),
