@@ -2,8 +2,8 @@
 # do, in 64-bit mode. One round: 512 page faults, each handled by mapping its page; fresh code of 512 blocks, run 24 times; 20,000
 # loads and stores all over a mebibyte; 30,000 steps of integer work with an unpredictable branch to a subroutine. It
 # then writes 0x2a to port 0xf4 (isa-debug-exit: QEMU ends with code 85), or hangs. The number of rounds is the 32-bit word at
-# offset 506, which calibration.ts sets: zero rounds give what QEMU itself costs.
-# calibration.ts holds its bytes; a test assembles this file and compares:
+# offset 506, which calibration-payload.ts sets: zero rounds give what QEMU itself costs.
+# calibration-payload.ts holds its bytes; a test assembles this file and compares:
 #   as --64 -o c.o calibration.s && ld -Ttext 0x7c00 --oformat binary -o c.bin c.o
 .intel_syntax noprefix
 .code16

@@ -49,7 +49,7 @@ export interface RunningLab extends AsyncDisposable {
 }
 
 /**
- * Starts a lab and resolves when libvirtd, its network, resolver, file server and proxy answer. Throws a `host` error
+ * Starts a lab and resolves when libvirtd answers with its network, and file server and proxy listen. Throws a `host` error
  * when this machine cannot hold it. When it fails or is aborted, all that was made is unmade and the first error thrown.
  */
 export async function startLab(options: LabOptions): Promise<RunningLab> {

@@ -18,13 +18,14 @@ const script = join(import.meta.dir, "init.sh");
 export const labUri = ({ socket }: LabLayout): string =>
   `qemu:///system?socket=${socket.split("/").map(encodeURIComponent).join("/")}`;
 
-/** Starts the init of a prepared lab, waits until all in it answers, and notes its identity. Does not clean up. */
+/** Starts the init of a prepared lab, waits until libvirtd answers with its network and the gateway listens, and notes its identity. Does not clean up. */
 export async function launch(options: LabOptions): Promise<LabIdentity> {
   const layout = labLayout(options.dir);
   const { signal } = options;
   const say = (what: string) => options.onProgress?.({ what: `lab: ${what}` });
   say("opening namespaces");
-  await run(
+  // What it says before its output goes to the log.
+  const { stderr } = await run(
     "setsid",
     [
       "--fork",
@@ -43,7 +44,7 @@ export async function launch(options: LabOptions): Promise<LabIdentity> {
     },
   );
   const waiting = { every: milliseconds(25), evidence: [layout.log], ...(signal === undefined ? {} : { signal }) };
-  const identity = await until("the lab's init did not start", startLimit, initLook(options, layout), waiting);
+  const identity = await until("the lab's init did not start", startLimit, initLook(options, layout, stderr), waiting);
   say("starting libvirtd");
   await until("the lab did not come up", startLimit, (stop) => answer(layout, identity, options, stop), waiting);
   writeWhole(layout.running, JSON.stringify(identity));
@@ -65,10 +66,10 @@ function environment(layout: LabLayout): string[] {
 }
 
 /**
- * Looks for the init. A launcher that is gone without one has failed, and its words are in the log. One that is just becoming another
+ * Looks for the init. A launcher that is gone without one has failed; its words are `said` and in the log. One that is just becoming another
  * program has no command line for a moment (a long one on a busy machine), so it is gone only when it is missing for a second.
  */
-function initLook({ name, dir }: LabOptions, layout: LabLayout): () => LabIdentity {
+function initLook({ name, dir }: LabOptions, layout: LabLayout, said: string): () => LabIdentity {
   let seen = performance.now();
   return () => {
     if (labProcesses().some((found) => found.dir === dir)) seen = performance.now();
@@ -76,7 +77,7 @@ function initLook({ name, dir }: LabOptions, layout: LabLayout): () => LabIdenti
     if (identity !== undefined) return identity;
     if (performance.now() - seen < seconds(1)) notYet("the launcher still runs");
     throw new KpiError("host", `lab ${name} did not start`, {
-      details: lastLines(layout.log, 8).split("\n"),
+      details: `${said}\n${lastLines(layout.log, 8)}`.split("\n").filter((line) => line !== ""),
       hint: "a lab needs root that may unshare and mount: not a restricted container",
     });
   };

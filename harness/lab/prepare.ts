@@ -5,8 +5,8 @@ import { KpiError } from "../core/errors.ts";
 import { dnsmasqConf, type LabOptions, type LabRecord, libvirtdConf, networkXml, qemuConf } from "./config.ts";
 import { isCovered, labLayout } from "./layout.ts";
 
-/** What a lab runs, and the Debian package that has it. */
-const programs = {
+/** What makes a lab, runs in it or breaks its network on purpose, apart from a shell's everyday tools, and the Debian package that has it. */
+export const labPrograms = {
   libvirtd: "libvirt-daemon-system",
   virsh: "libvirt-clients",
   dnsmasq: "dnsmasq-base",
@@ -14,6 +14,8 @@ const programs = {
   nsenter: "util-linux",
   setpriv: "util-linux",
   ip: "iproute2",
+  ebtables: "iptables",
+  iptables: "iptables",
   mount: "mount",
 } as const;
 /** The lab's own directories are mounted here; they come with libvirt, and nothing is made in the host's tree. */
@@ -66,7 +68,7 @@ function checkHost({ dir, files, shares = {} }: LabOptions): void {
       hint: "run it with sudo, or use --host qemu:///system",
     });
   }
-  const missing = Object.entries(programs).filter(([program]) => Bun.which(program, { PATH: searchPath }) === null);
+  const missing = Object.entries(labPrograms).filter(([program]) => Bun.which(program, { PATH: searchPath }) === null);
   if (missing.length > 0) {
     throw new KpiError("host", `lab: ${missing.map(([program]) => program).join(", ")} missing`, {
       hint: `apt-get install -y ${[...new Set(missing.map(([, name]) => name))].join(" ")}`,

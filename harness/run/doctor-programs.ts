@@ -98,6 +98,14 @@ export const tools: readonly Tool[] = [
     packages: ["iptables"],
   },
   {
+    id: "ebtables",
+    why: "counts and drops frames in a lab's network",
+    where: ["lab"],
+    programs: ["ebtables"],
+    version: ["--version"],
+    packages: ["iptables"],
+  },
+  {
     id: "ip",
     why: "makes the lab's network",
     where: ["lab"],
