@@ -131,7 +131,8 @@ class Lab implements RunningLab {
     this.logs = [layout.log, layout.libvirtLog, layout.dnsLog];
   }
 
-  enter(command: string, args: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+  async enter(command: string, args: readonly string[], options: RunOptions = {}): Promise<CommandResult> {
+    if (!this.runs) throw labEnded(this.name); // another process may have its pid by now
     const namespaces = ["--target", String(this.pid), "--mount", "--net", "--pid", "--wdns=/"];
     // nsenter passes no signals on; so what it runs dies with it, and takes all its own children along.
     const confined = ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--pid", "--fork", "--kill-child=KILL"];

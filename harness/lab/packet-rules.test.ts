@@ -11,7 +11,7 @@ async function withLab(work: (lab: RunningLab) => Promise<void>): Promise<void> 
     await run("ip", ["-n", name, "link", "set", "lo", "up"]);
     const enter: RunningLab["enter"] = (command, args, options) =>
       run("ip", ["netns", "exec", name, command, ...args], options);
-    await work({ name, enter } as RunningLab);
+    await work({ name, enter, runs: true } as RunningLab);
   } finally {
     await run("ip", ["netns", "del", name]);
   }
@@ -34,6 +34,24 @@ test("rules drop, count what they drop, and go without a trace; a second set sta
     expect(bare((await lab.enter("iptables-save", ["-t", "mangle"])).stdout)).toBe(bare(before));
     expect(await other.dropped()).toBe(0);
   });
+});
+
+test("no rules count as removed because their program fails, unless the lab has ended and taken them along", async () => {
+  const failing = (runs: boolean, accepted: number): RunningLab => {
+    const enter: RunningLab["enter"] = (_command, args, options) =>
+      args.includes("-S") && accepted-- > 0
+        ? run("echo", ["-N kpi-one"])
+        : run("sh", ["-c", "echo Another app is holding the lock. >&2; exit 4"], options);
+    return { name: "lab", enter, runs } as RunningLab;
+  };
+  const remove = (lab: RunningLab) => new PacketRules(lab, "iptables", [["INPUT"]], "one").remove();
+  await expect(remove(failing(true, 0))).rejects.toThrow("ended with exit code 4");
+  await expect(remove(failing(true, 1))).rejects.toThrow("ended with exit code 4");
+  await expect(remove(failing(true, 2))).rejects.toMatchObject({
+    what: "iptables did not remove chain kpi-one",
+    details: Array.from({ length: 3 }, () => "Another app is holding the lock."),
+  });
+  await remove(failing(false, 0));
 });
 
 test("frames, too, and a half-made chain is removed", async () => {

@@ -99,7 +99,7 @@ export const delay: FaultWay<"delay"> = {
     const late = [`${by}ms`, ...(jitter === 0 ? [] : [`${jitter}ms`])].join(" ");
     const agent = agentOf(target, node);
     const { gateway } = target.access.plan.network;
-    const add = `modprobe sch_netem; tc qdisc add dev ${device(target)} root netem limit 100000 delay ${late}`;
+    const add = `modprobe sch_netem; tc qdisc replace dev ${device(target)} root netem limit 100000 delay ${late}`;
     await agent.sh(add, { signal });
     await until(
       `packets of ${node} are not late`,

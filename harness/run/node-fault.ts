@@ -181,7 +181,9 @@ export const killUnit: FaultWay<"kill-unit"> = {
   async inflict(target, { node, unit }, signal) {
     const name = shellQuote([unit]);
     const agent = agentOf(target, node);
-    await agent.sh(`systemctl kill --kill-whom=main --signal=KILL ${name}`, { signal });
+    // The agent may run it twice: then there is nothing left to kill.
+    const kill = `systemctl kill --kill-whom=main --signal=KILL ${name} || ! systemctl is-active --quiet ${name}`;
+    await agent.sh(kill, { signal });
     const down = async (stop: AbortSignal) => {
       const is = await unitState(target, node, unit, stop);
       if (is === "active") notYet(is);

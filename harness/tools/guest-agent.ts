@@ -27,7 +27,10 @@ export class GuestAgent {
     return (await this.libvirt.agent(this.domain, { execute: "guest-ping" }, signal)) !== undefined;
   }
 
-  /** Runs a shell script to its end; errors as `run` of exec.ts. After a timeout the command goes on in the guest. */
+  /**
+   * Runs a shell script to its end; errors as `run` of exec.ts. After a timeout the command goes on in the guest. It is sent again when no
+   * answer to it came, so it may be run twice: write it so that this does no harm.
+   */
   async sh(script: string, options: GuestExecOptions = {}): Promise<CommandResult> {
     const { timeout = seconds(30), signal, accept = [0] } = options;
     const began = performance.now();
@@ -64,13 +67,14 @@ export class GuestAgent {
     });
   }
 
-  /** Starts a shell script that may take the agent down with it; resolves when the agent has taken it. */
+  /** Starts a shell script that may take the agent down with it; resolves when the agent has taken it, or may have: it is never run twice. */
   async begin(script: string, signal?: AbortSignal): Promise<void> {
     const start = { execute: "guest-exec", arguments: { path: "/bin/sh", arg: ["-c", script] } };
     await until(
       `the guest agent of ${this.domain} did not take a command`,
       seconds(30),
-      async (stop) => (await this.libvirt.agent(this.domain, start, stop)) ?? notYet("the agent does not answer"),
+      async (stop) =>
+        (await this.libvirt.agent(this.domain, start, stop, "perhaps")) ?? notYet("the agent does not answer"),
       { ...(signal === undefined ? {} : { signal }), details: [script], hint: `kpi console ${this.domain}` },
     );
   }

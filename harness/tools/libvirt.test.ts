@@ -1,4 +1,6 @@
 import { describe, expect, test } from "bun:test";
+import { GuestAgent } from "./guest-agent.ts";
+import { agentSilence, type Libvirt } from "./libvirt.ts";
 import { parseDomains } from "./libvirt-domain.ts";
 import { parseEvent } from "./libvirt-event.ts";
 
@@ -74,5 +76,31 @@ describe("events", () => {
 
   test("other lines are none", () => {
     expect(parseEvent("events received: 4")).toBeUndefined();
+  });
+});
+
+describe("a guest's agent that does not answer", () => {
+  const silent = "error: Guest agent is not responding: ";
+
+  test.each([
+    ["error: Guest agent is not responding: QEMU guest agent is not connected", "untold"],
+    [`${silent}guest agent didn't respond to synchronization within '5' seconds`, "untold"],
+    ["error: Requested operation is not valid: domain is not running", "untold"],
+    [`${silent}guest agent didn't respond to command within '10' seconds`, "unanswered"],
+    [`${silent}Guest agent disappeared while executing command`, "unanswered"],
+    [
+      "error: internal error: unable to execute QEMU agent command 'guest-exec': Guest agent command was not found",
+      undefined,
+    ],
+  ])("%s: %p", (stderr, silence) => {
+    expect(agentSilence(stderr)).toBe(silence as ReturnType<typeof agentSilence>);
+  });
+
+  test("is not told to reboot a second time because it was gone before it could answer", async () => {
+    const asked: (string | undefined)[] = [undefined, "unanswered"];
+    const agent: Libvirt["agent"] = async (_domain, _command, _signal, unanswered) =>
+      asked.shift() === "unanswered" ? unanswered : undefined;
+    await new GuestAgent({ agent } as Libvirt, "node").begin("reboot");
+    expect(asked).toEqual([]);
   });
 });

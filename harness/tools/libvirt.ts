@@ -66,18 +66,15 @@ export class Libvirt {
 
   /**
    * Sends one command to the guest's agent, which answers without any network; gives what its `return` holds. Undefined
-   * while no agent answers: the domain is off or paused, or the guest is booting.
+   * while no agent answers: the domain is off or paused, or the guest is booting. `unanswered` is given instead where an agent may have
+   * taken the command all the same.
    */
-  async agent(domain: string, command: object, signal?: AbortSignal): Promise<unknown> {
+  async agent(domain: string, command: object, signal?: AbortSignal, unanswered?: unknown): Promise<unknown> {
     const args = ["qemu-agent-command", domain, JSON.stringify(command), "--timeout", "10"];
     const { code, stdout, stderr } = await this.virsh(args, signal, [0, 1]);
     if (code === 0) return (JSON.parse(stdout) as { return: unknown }).return;
-    if (
-      /agent.*(not connected|not respond|unavailable|not available|failed|disappeared)|domain is not running|timed out/i.test(
-        stderr,
-      )
-    )
-      return undefined;
+    const silence = agentSilence(stderr);
+    if (silence !== undefined) return silence === "unanswered" ? unanswered : undefined;
     throw new KpiError("command", `the guest agent of ${domain} refused`, { details: stderr.split("\n") });
   }
 
@@ -169,6 +166,17 @@ export class Libvirt {
     const options = { accept, timeout: seconds(30), ...(signal === undefined ? {} : { signal }) };
     return run("virsh", ["--quiet", "-c", this.uri, ...args], options);
   }
+}
+
+/**
+ * What libvirt's words for an agent that does not answer mean: before each command it has the agent answer a ping (guest-sync), so most
+ * have not been told it. Undefined for any other complaint. Pure.
+ */
+export function agentSilence(stderr: string): "untold" | "unanswered" | undefined {
+  if (/agent.*not connected|respond to synchroni[sz]ation|due to an error|domain is not running/i.test(stderr))
+    return "untold";
+  const silent = /agent.*(not respond|unavailable|not available|failed|disappeared)|timed out/i;
+  return silent.test(stderr) ? "unanswered" : undefined;
 }
 
 function volume(pool: string, line: string): Volume[] {
