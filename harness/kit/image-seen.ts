@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { kpiPaths, projectRoot } from "../core/paths.ts";
@@ -8,6 +8,7 @@ import type { ClusterState } from "../run/cluster.ts";
 import type { RecordedSeen } from "../run/seen.ts";
 import { listImages, type StoredImage } from "../supplies/image.ts";
 import { sha256File } from "../supplies/store.ts";
+import { hiddenName } from "../tools/directory.ts";
 import { run } from "../tools/exec.ts";
 import { type ImageFile, listImageFiles } from "../tools/image-files.ts";
 import { readSound, writeWhole } from "../tools/whole-file.ts";
@@ -100,7 +101,9 @@ async function insideOf(image: StoredImage): Promise<ImageSeen["directories"]> {
   const keptAt = seenOf(image, "inside");
   const known = readSound<ImageSeen["directories"]>(keptAt);
   if (known !== undefined) return known;
-  const found = await listImageFiles(image.path, telltale);
+  // Beside the images of its name, where reap looks for what a killed process has left.
+  const staging = join(dirname(dirname(image.path)), hiddenName("staging"));
+  const found = await listImageFiles(image.path, telltale, staging);
   // Everything in /etc would be a long list, of which one file is asked for.
   const seen = { ...found, "/etc": found["/etc"]?.filter(({ name }) => name === "machine-id" || name === "hostname") };
   writeWhole(keptAt, JSON.stringify(seen));

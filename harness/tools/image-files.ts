@@ -1,5 +1,4 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
@@ -12,12 +11,16 @@ export interface ImageFile {
   readonly size: number;
 }
 
-/** What is in these directories of an image's root file system, without booting or mounting it; undefined for a directory that is not there. */
+/**
+ * What is in these directories of an image's root file system, without booting or mounting it; undefined for a directory that is not there.
+ * The image is unpacked in `dir`, which is made for that and removed: some gigabytes, for which a /tmp in memory is too small.
+ */
 export async function listImageFiles(
   image: string,
   directories: readonly string[],
+  dir: string,
 ): Promise<Readonly<Record<string, readonly ImageFile[] | undefined>>> {
-  const dir = mkdtempSync(join(tmpdir(), "kpi-image-"));
+  mkdirSync(dir, { mode: 0o700 });
   try {
     const raw = join(dir, "raw");
     const limits = { timeout: seconds(120) };
