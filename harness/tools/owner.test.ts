@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { start } from "./exec.ts";
@@ -38,4 +38,26 @@ test("a dead owner's lock, or a torn one, is free", () => {
     writeFileSync(path, text);
     expect("release" in tryLock(path)).toBe(true);
   }
+});
+
+const dead = JSON.stringify({ pid: 2 ** 22 - 1, start: 1, command: "up" });
+
+test("a dead owner's lock is cleared away by one at a time, and whoever finds another at it touches nothing", () => {
+  const path = join(dir, "contended.lock");
+  writeFileSync(path, dead);
+  writeFileSync(`${path}.clearing`, dead); // one that was killed while it did
+  const clearing = tryLock(`${path}.clearing`);
+  expect(tryLock(path)).toMatchObject({ heldBy: { pid: process.pid } });
+  expect(readFileSync(path, "utf8")).toBe(dead);
+  if ("release" in clearing) clearing.release();
+  expect("release" in tryLock(path)).toBe(true);
+  expect(existsSync(`${path}.clearing`)).toBe(false);
+});
+
+test("released a second time, a lock that somebody else has taken meanwhile stays theirs", () => {
+  const path = join(dir, "twice.lock");
+  const first = tryLock(path);
+  writeFileSync(path, dead);
+  if ("release" in first) first.release();
+  expect(readFileSync(path, "utf8")).toBe(dead);
 });

@@ -1,4 +1,4 @@
-import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 
 /** A process. Its start time (clock ticks since boot) tells it from a later one with the same pid. */
@@ -51,7 +51,7 @@ export interface FileLock extends Disposable {
   release(): void;
 }
 
-/** Takes the lock, or says who holds it. Atomic: the file appears whole, by hard link. Parent directories are made. */
+/** Takes the lock, or says who holds it or is about to. Atomic: the file appears whole, by hard link. Parent directories are made. */
 export function tryLock(path: string): FileLock | { readonly heldBy: Owner } {
   mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   const owner = thisOwner();
@@ -61,36 +61,55 @@ export function tryLock(path: string): FileLock | { readonly heldBy: Owner } {
     for (;;) {
       try {
         linkSync(mine, path);
-        const release = () => rmSync(path, { force: true });
-        return { release, [Symbol.dispose]: release };
+        return held(path, owner);
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
       }
-      const heldBy = liveOwner(path);
+      const heldBy = liveOwner(path) ?? clear(path);
       if (heldBy !== undefined) return { heldBy };
-      setAside(path, `${mine}.stale`);
     }
   } finally {
     rmSync(mine, { force: true });
   }
 }
 
-/** Removes a dead owner's lock; puts it back if another process took it over between the look and the removal. */
-function setAside(path: string, aside: string): void {
-  try {
-    renameSync(path, aside);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === "ENOENT") return;
-    throw error;
-  }
-  if (liveOwner(aside) !== undefined) linkSync(aside, path);
-  rmSync(aside, { force: true });
+/** Released more than once, it leaves alone what somebody else has taken meanwhile. */
+function held(path: string, { pid, start }: Owner): FileLock {
+  const release = () => {
+    const now = ownerIn(textOf(path));
+    if (now?.pid === pid && now.start === start) rmSync(path, { force: true });
+  };
+  return { release, [Symbol.dispose]: release };
 }
 
-/** Reads the owner that a lock or journal file names; undefined when there is none or it makes no sense. */
-function readOwner(path: string): Owner | undefined {
+/**
+ * Removes a dead owner's lock, or says who is doing that. One at a time, under a lock for this: a second one, that has looked before, would
+ * remove what the first has taken meanwhile.
+ */
+function clear(path: string): Owner | undefined {
+  const lock = tryLock(`${path}.clearing`);
+  if ("heldBy" in lock) return lock.heldBy;
+  using _ = lock;
+  const text = textOf(path);
+  const owner = ownerIn(text);
+  if (text === undefined || (owner !== undefined && isAlive(owner))) return undefined;
+  // Read again: while it was alive its owner may have released it. What names a dead one now stays until we remove it.
+  if (textOf(path) === text) rmSync(path, { force: true });
+  return undefined;
+}
+
+function textOf(path: string): string | undefined {
   try {
-    const value = JSON.parse(readFileSync(path, "utf8")) as Partial<Owner>;
+    return readFileSync(path, "utf8");
+  } catch {
+    return undefined;
+  }
+}
+
+/** The owner that the text of a lock or journal file names; undefined when there is none or it makes no sense. */
+function ownerIn(text: string | undefined): Owner | undefined {
+  try {
+    const value = JSON.parse(text ?? "") as Partial<Owner>;
     if (typeof value.pid !== "number" || typeof value.start !== "number") return undefined;
     return { pid: value.pid, start: value.start, command: value.command ?? "" };
   } catch {
@@ -100,6 +119,6 @@ function readOwner(path: string): Owner | undefined {
 
 /** The owner that a lock or journal file names, if it still runs: who is at work there. */
 export function liveOwner(path: string): Owner | undefined {
-  const owner = readOwner(path);
+  const owner = ownerIn(textOf(path));
   return owner !== undefined && isAlive(owner) ? owner : undefined;
 }
