@@ -2,8 +2,9 @@ import { constants } from "node:fs";
 import { access, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { cpus, release } from "node:os";
 import { join } from "node:path";
-import { formatDuration, seconds } from "../core/duration.ts";
+import { formatDuration, minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
+import { entries } from "../tools/directory.ts";
 import { run } from "../tools/exec.ts";
 import { readSound, writeWhole } from "../tools/whole-file.ts";
 import { counterKhz, hasConstantCounter, withCounter } from "./tsc.ts";
@@ -48,9 +49,20 @@ const passed = 85;
 /** KVM answers in a fraction of a second; what has not ended by then hangs. */
 const limit = seconds(8);
 
+/** For so long a failure of KVM that may pass is believed. Then one process asks KVM again, the others meanwhile believe on. */
+const believed = minutes(15);
+
+interface Kept {
+  readonly key: string;
+  readonly answer: Accelerator;
+  /** When KVM is asked again, in milliseconds since 1970; absent where the answer holds as long as its key. */
+  readonly again?: number;
+}
+
 /**
  * Finds out by booting something: a device node, or even a virtual machine that KVM lets one make, proves nothing. The
- * answer is kept in the cache until QEMU, kernel, CPU or boot of this machine change. Throws a `host` error when not even
+ * answer is kept in the cache until QEMU, kernel, KVM's modules, CPU or boot of this machine change; one by a failure that may pass for a
+ * quarter of an hour. Throws a `host` error when not even
  * emulation works, or there is no QEMU.
  */
 export async function probeAccelerator(options: {
@@ -59,15 +71,32 @@ export async function probeAccelerator(options: {
 }): Promise<Accelerator> {
   const key = await machineKey(options.signal);
   const path = join(options.cache, "accelerator", "answer.json");
-  const known = readSound<{ key: string; answer: Accelerator }>(path);
-  if (known?.key === key) return known.answer;
+  const kept = readSound<Kept>(path);
+  const known = kept?.key === key ? kept : undefined;
+  if (known !== undefined && (known.again === undefined || Date.now() < known.again)) return known.answer;
   await mkdir(join(options.cache, "accelerator"), { recursive: true, mode: 0o700 });
-  const answer = await probe(join(options.cache, "accelerator"), options.signal);
-  writeWhole(path, JSON.stringify({ key, answer }));
+  const keep = (answer: Accelerator, passing: boolean) => {
+    const again = passing ? { again: Date.now() + believed } : {};
+    writeWhole(path, JSON.stringify({ key, answer, ...again } satisfies Kept));
+  };
+  if (known !== undefined) keep(known.answer, true);
+  const { answer, passing } = await probe(join(options.cache, "accelerator"), known?.answer, options.signal);
+  keep(answer, passing);
   return answer;
 }
 
-async function probe(dir: string, signal?: AbortSignal): Promise<Accelerator> {
+/** Whether KVM may work later although nothing of this machine changes: it was busy, memory was short, or QEMU did not get far. Pure. */
+export function mayPass(refusal: string): boolean {
+  if (!/^QEMU gives up/.test(refusal)) return !/cannot be opened/.test(refusal); // that is part of the key
+  return /busy|cannot allocate|temporarily|too many open files|interrupted/i.test(refusal);
+}
+
+/** `emulated` is what is known of emulation here, which then is not tried once more. */
+async function probe(
+  dir: string,
+  emulated: Accelerator | undefined,
+  signal?: AbortSignal,
+): Promise<{ readonly answer: Accelerator; readonly passing: boolean }> {
   const image = join(dir, `payload-${process.pid}.img`);
   await writeFile(image, payload, { mode: 0o600 });
   try {
@@ -77,10 +106,14 @@ async function probe(dir: string, signal?: AbortSignal): Promise<Accelerator> {
     );
     const kvm =
       refused === undefined ? await boot("kvm", "host", image, signal) : `/dev/kvm cannot be opened (${refused})`;
-    if (kvm === true)
-      return { accelerator: "kvm", proof: "a 64-bit boot sector ran under KVM with the host's CPU", cpuModel: "host" };
+    if (kvm === true) {
+      const proof = "a 64-bit boot sector ran under KVM with the host's CPU";
+      return { answer: { accelerator: "kvm", proof, cpuModel: "host" }, passing: false };
+    }
+    const [proof, passing] = [`no KVM: ${kvm}`, mayPass(kvm)];
+    if (emulated !== undefined) return { answer: { ...emulated, proof }, passing };
     const { result: tcg, ...counter } = await timed(() => boot("tcg", "qemu64", image, signal));
-    if (tcg === true) return { accelerator: "tcg", proof: `no KVM: ${kvm}`, cpuModel: "qemu64", ...counter };
+    if (tcg === true) return { answer: { accelerator: "tcg", proof, cpuModel: "qemu64", ...counter }, passing };
     throw new KpiError("host", "QEMU boots nothing on this machine", {
       details: [`kvm: ${kvm}`, `tcg: ${tcg}`],
       hint: "reinstall qemu-system-x86",
@@ -169,7 +202,9 @@ async function machineKey(signal?: AbortSignal): Promise<string> {
     () => "kvm",
     (error: NodeJS.ErrnoException) => `kvm ${error.code}`,
   );
+  const modules = entries("/sys/module").filter((name) => name.startsWith("kvm"));
   const answers = "answers with a counter's frequency";
   const user = process.getuid?.();
-  return [qemu.stdout.split("\n")[0], release(), cpus()[0]?.model, bootId.trim(), device, user, answers].join(" | ");
+  const parts = [qemu.stdout.split("\n")[0], release(), cpus()[0]?.model, bootId.trim(), device, ...modules, user];
+  return [...parts, answers].join(" | ");
 }
