@@ -12,7 +12,7 @@ test("the home directory's, unless told otherwise; absolute", () => {
   });
 });
 
-test.each(["/a%20b", "/a#b", "/a?b", '/a"b', "/a\\b", "/a\nb", "/a${b}"])("%j is refused", (path) => {
+test.each(["/a%20b", "/a#b", "/a?b", "/a,b", '/a"b', "/a\\b", "/a\nb", "/a${b}"])("%j is refused", (path) => {
   expect(() => kpiPaths({ HOME: "/h", KPI_STATE: path })).toThrow("KPI_STATE: a path with");
   expect(() => kpiPaths({ HOME: path })).toThrow("KPI_CACHE: a path with");
 });

@@ -16,10 +16,10 @@ export function kpiPaths(env: Environment = process.env): KpiPaths {
   const home = env["HOME"] ?? homedir();
   const path = (name: string, ...standard: string[]) => {
     const found = resolve(env[name] || join(home, ...standard));
-    // The libvirt provider takes paths for URLs, and ssh_config has no way to write the others.
-    const [bad] = /[%#?"\\\n\r]|\$\{/.exec(found) ?? [];
+    // The libvirt provider takes paths for URLs, options of QEMU and virsh end at a comma, and ssh_config has no way to write the others.
+    const [bad] = /[%#?,"\\\n\r]|\$\{/.exec(found) ?? [];
     if (bad === undefined) return found;
-    const what = `${name}: a path with ${JSON.stringify(bad)} is not read as such by Terraform's libvirt provider or by ssh`;
+    const what = `${name}: a path with ${JSON.stringify(bad)} is not read as such by Terraform's libvirt provider, QEMU or ssh`;
     throw new KpiError("spec", what, { got: found, hint: `set ${name} to another directory` });
   };
   return { cache: path("KPI_CACHE", ".cache", "kpi"), state: path("KPI_STATE", ".local", "state", "kpi") };

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { parseNetwork } from "../core/address.ts";
-import { basicAuthorization, judge, type ProxyRules, refusal } from "./connect.ts";
+import { basicAuthorization } from "../tools/tunnel.ts";
+import { judge, type ProxyRules, refusal } from "./connect.ts";
 
 const network = parseNetwork("192.168.122.0/24");
 if (network === undefined) throw new Error("unreachable");

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { contains, type Network } from "../core/address.ts";
+import { basicAuthorization } from "../tools/tunnel.ts";
 
 /** Who may pass the proxy, and where to. */
 export interface ProxyRules {
@@ -32,11 +33,6 @@ export function judge(head: string, rules: ProxyRules): Verdict {
   if (!contains(rules.network, host) || port < 1 || port > 65_535)
     return refuse(403, `only addresses in ${rules.network.cidr} are served`);
   return { kind: "dial", host, port };
-}
-
-/** The value of the header that passes. */
-export function basicAuthorization(user: string, secret: string): string {
-  return `Basic ${Buffer.from(`${user}:${secret}`).toString("base64")}`;
 }
 
 /** Compares digests, so that neither content nor length of the secret shows in the time it takes. */

@@ -34,7 +34,6 @@ export interface RunningLab extends AsyncDisposable {
   /** The way to its guests. */
   readonly proxy: Proxy;
   readonly poolDir: LabPath;
-  readonly bootDir: LabPath;
   readonly consoleDir: LabPath;
   /** Where its daemons log; the first is the one to look at. */
   readonly logs: readonly string[];
@@ -108,7 +107,6 @@ class Lab implements RunningLab {
   readonly uri: string;
   readonly proxy: Proxy;
   readonly poolDir: LabPath;
-  readonly bootDir: LabPath;
   readonly consoleDir: LabPath;
   readonly logs: readonly string[];
 
@@ -126,7 +124,6 @@ class Lab implements RunningLab {
     const secret = readFileSync(layout.secret, "utf8").trim();
     this.proxy = { host: "127.0.0.1", port, user: record.user, secret, secretFile: layout.secret };
     this.poolDir = layout.pool;
-    this.bootDir = layout.boot;
     this.consoleDir = layout.console;
     this.logs = [layout.log, layout.libvirtLog, layout.dnsLog];
   }

@@ -24,7 +24,7 @@ export async function withCounter<T>(work: (now: () => Instant) => Promise<T>): 
     munmap: { args: ["ptr", "u64"], returns: "i32" },
   });
   const code = libc.symbols.mmap(null, page, readWriteExecute, privateAnonymous, -1, 0) as Pointer;
-  if (Number(code) === -1) throw new Error("mmap refuses an executable page");
+  if (isRefused(code)) throw new Error("mmap refuses an executable page");
   new Uint8Array(toArrayBuffer(code, 0, page)).set(readCounter);
   const rdtsc = CFunction({ ptr: code, args: [], returns: "u64" }) as unknown as (() => bigint) & { close(): void };
   try {
@@ -34,6 +34,9 @@ export async function withCounter<T>(work: (now: () => Instant) => Promise<T>): 
     libc.symbols.munmap(code, page);
   }
 }
+
+/** MAP_FAILED is -1, which bun:ffi reads as an address: without its sign, and as a bigint. Pure. */
+export const isRefused = (address: number | bigint): boolean => BigInt.asIntN(64, BigInt(address)) === -1n;
 
 /** Of some readings the one between whose two looks at the clock the least time has passed: nothing came between. */
 function instant(rdtsc: () => bigint): Instant {

@@ -145,7 +145,7 @@ export class Access {
     const text = rewriteKubeconfig(fromNode, {
       server: this.plan.k3s.server,
       clusterName: this.cluster.name,
-      ...(proxy === undefined ? {} : { proxyUrl: `http://${proxy.user}:${proxy.secret}@${proxy.host}:${proxy.port}` }),
+      ...(proxy === undefined ? {} : { proxyUrl: proxyUrl(proxy) }),
     });
     writeWhole(this.kubeconfigPath, text);
   }

@@ -1,5 +1,5 @@
 import { notYet, until } from "../core/deadline.ts";
-import { type Duration, seconds } from "../core/duration.ts";
+import { type Duration, minutes, seconds } from "../core/duration.ts";
 import { KpiError } from "../core/errors.ts";
 import { type CommandResult, run } from "./exec.ts";
 
@@ -21,15 +21,18 @@ export class Machines {
     await this.virsh(["suspend", domain]);
   }
 
-  /** Lets a machine go on that may be paused, or being saved. For it, no time has passed. */
-  async resume(domain: string): Promise<void> {
-    const { code, stderr } = await this.virsh(["resume", domain], seconds(60), [0, 1]);
-    if (code === 0 || stderr.includes("already running")) return;
-    if (stderr.includes("cannot acquire state change lock")) {
+  /** Lets a machine go on that may be paused, or being saved. For it, no time has passed. Throws a `deadline` error when it is still held after `limit`. */
+  async resume(domain: string, limit: Duration = minutes(3)): Promise<void> {
+    const what = `libvirt does not let ${domain} go on`;
+    const attempt = async () => {
+      const { code, stderr } = await this.virsh(["resume", domain], seconds(60), [0, 1]);
+      if (code === 0 || stderr.includes("already running")) return;
+      if (!stderr.includes("cannot acquire state change lock"))
+        throw new KpiError("command", what, { details: stderr.split("\n") });
       await this.virsh(["domjobabort", domain], seconds(30), [0, 1]); // what was saving it is gone
-      return this.resume(domain);
-    }
-    throw new KpiError("command", `libvirt does not let ${domain} go on`, { details: stderr.split("\n") });
+      notYet(stderr);
+    };
+    await until(what, limit, attempt, this.signal === undefined ? {} : { signal: this.signal });
   }
 
   /**

@@ -18,6 +18,11 @@ export function proxyUrl({ host, port, user, secret }: Proxy): string {
   return `http://${encodeURIComponent(user)}:${encodeURIComponent(secret)}@${host}:${port}`;
 }
 
+/** The value of the header by which a proxy knows its user. */
+export function basicAuthorization(user: string, secret: string): string {
+  return `Basic ${Buffer.from(`${user}:${secret}`).toString("base64")}`;
+}
+
 const longestAnswer = 8 * 1024;
 
 /**
@@ -46,9 +51,9 @@ export async function connectThrough(proxy: Proxy, host: string, port: number, s
     }
   };
   socket.on("readable", take).once("error", reject).once("close", ended);
-  const authorization = Buffer.from(`${proxy.user}:${proxy.secret}`).toString("base64");
+  const authorization = basicAuthorization(proxy.user, proxy.secret);
   socket.write(
-    `CONNECT ${host}:${port} HTTP/1.1\r\nHost: ${host}:${port}\r\nProxy-Authorization: Basic ${authorization}\r\n\r\n`,
+    `CONNECT ${host}:${port} HTTP/1.1\r\nHost: ${host}:${port}\r\nProxy-Authorization: ${authorization}\r\n\r\n`,
   );
   try {
     return await (signal === undefined ? promise : orAborted(signal, promise));
