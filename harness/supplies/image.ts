@@ -218,6 +218,7 @@ async function pack(options: BuildImageOptions, inputs: ImageInputs, work: strin
   await run("qemu-img", ["convert", "-O", "qcow2", packed, image], {
     log,
     confined: mayConfine,
+    tied: true,
     ...stoppable,
   });
 }

@@ -57,6 +57,7 @@ async function toolVersion(tool: BuildTool): Promise<string> {
       cwd: "/",
       env: { GOTOOLCHAIN: "local" },
       confined: mayConfine,
+      tied: true,
     });
     return stdout.trim();
   } catch (cause) {
@@ -91,6 +92,7 @@ export async function runRecipe(
         GOTOOLCHAIN: "auto",
       },
       confined: mayConfine,
+      tied: true,
       // Confined, it leaves nothing that it would have to tidy up, and the staging directory is ours to remove.
       grace: milliseconds(300),
       log,

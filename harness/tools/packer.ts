@@ -109,6 +109,7 @@ function optionsOf({ work, log, timeout = minutes(30), signal }: PackerBuild) {
     timeout,
     grace: seconds(2),
     confined: mayConfine,
+    tied: true,
     ...(signal === undefined ? {} : { signal }),
   };
 }
