@@ -29,7 +29,7 @@ async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
   await using view = openView(process.stdout, asJson);
   // Awaited here: the view is open until this function returns.
   return await interruptible(async (signal) => {
-    const choice = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), kpiPaths());
+    const choice = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), kpiPaths(), signal);
     const result = await up({
       ...choice,
       paths: kpiPaths(),

@@ -18,7 +18,7 @@ import { type Arguments, type Command, cluster, flag, host, json, parseHost, sho
 async function doctor(args: Arguments): Promise<number> {
   return interruptible(async (signal) => {
     const paths = kpiPaths();
-    const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), paths);
+    const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), paths, signal);
     let { checks, facts } = await runDoctor({ plan, paths, signal });
     if (flag(args, "fix")) {
       const planned = describeFixes(checks);
@@ -64,7 +64,7 @@ async function image(args: Arguments): Promise<number> {
   return interruptible(async (signal) => {
     const paths = kpiPaths();
     if (flag(args, "rebuild")) {
-      const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), paths);
+      const { plan } = await chooseSpec(args.positionals[0], parseHost(text(args, "host")), paths, signal);
       await makeImage({
         plan,
         paths,

@@ -14,11 +14,18 @@ const mostBudgetHours = 24;
 /** How much of the pod network each node gets; Kubernetes' default. */
 const nodePodPrefix = 24;
 
+/** What the supplies lock file pins, by name. */
+export interface LockedSupplies {
+  /** The lock file. */
+  readonly path: string;
+  readonly supplies: Readonly<Record<string, { readonly version: string; readonly files: readonly string[] }>>;
+}
+
 /**
  * What a schema cannot say: how the values of one spec go together. Looks only at values that no fault of `before`
- * touches, and says at most one thing about each.
+ * touches, and says at most one thing about each. With a lock, what the spec wants of outside must be pinned there.
  */
-export function checkRules(root: YamlMap, before: readonly Fault[]): Fault[] {
+export function checkRules(root: YamlMap, before: readonly Fault[], locked?: LockedSupplies): Fault[] {
   const spec = new Facts(root, before);
   checkVersion(spec);
   checkNetworks(spec);
@@ -28,6 +35,7 @@ export function checkRules(root: YamlMap, before: readonly Fault[]): Fault[] {
   checkServers(spec);
   checkMachines(spec);
   checkBudgets(spec);
+  if (locked !== undefined) checkLocked(spec, locked);
   return spec.faults;
 }
 
@@ -88,6 +96,23 @@ function checkVersion(spec: Facts): void {
   const suffix = distribution === "k3s" ? "k3s" : "lab";
   if (new RegExp(`\\+${suffix}[1-9][0-9]*$`).test(version)) return;
   spec.wrong(path, `no release of ${distribution}`, `one that ends in +${suffix}1 or higher`);
+}
+
+/** What a node's disk is made of; see `files` in the lock file. */
+const guestFile = "guest.qcow2";
+
+function checkLocked(spec: Facts, { path: lock, supplies }: LockedSupplies): void {
+  const names = Object.keys(supplies);
+  const [distribution, version] = [spec.text(["k3s", "distribution"]), spec.text(["k3s", "version"])];
+  const pinned = distribution === undefined ? undefined : supplies[distribution]?.version;
+  if (distribution !== undefined && pinned === undefined)
+    spec.wrong(["k3s", "distribution"], `no supply of ${lock}`, "one that is pinned there");
+  else if (version !== undefined && pinned !== undefined && version !== pinned)
+    spec.wrong(["k3s", "version"], `another version than ${lock} pins`, pinned);
+  const guests = names.filter((name) => supplies[name]?.files.includes(guestFile));
+  const source = spec.text(["image", "source"]);
+  if (source !== undefined && !guests.includes(source))
+    spec.wrong(["image", "source"], `no guest image of ${lock}`, guests.join(" or "));
 }
 
 const networkPath = ["network", "cidr"];

@@ -4,7 +4,7 @@ import { readExtended } from "./extends.ts";
 import { type Fault, faultsError, formatPath, sortFaults } from "./fault.ts";
 import { nearest } from "./nearest.ts";
 import { projectRoot } from "./paths.ts";
-import { checkRules } from "./rules.ts";
+import { checkRules, type LockedSupplies } from "./rules.ts";
 import { compileSchema, type Schema } from "./schema.ts";
 import { parseSize } from "./size.ts";
 import { keyPosition, keysAt, plain, type YamlMap } from "./yaml.ts";
@@ -64,17 +64,17 @@ export interface ClusterSpec {
 }
 
 /**
- * Reads a spec and what it extends, and checks all of it. Creates nothing. Throws one `spec` error whose details list
- * every fault as `file:line:col path: what is wrong, expected what was expected`.
+ * Reads a spec and what it extends, and checks all of it, where `locked` is given also against that. Creates nothing. Throws one `spec`
+ * error whose details list every fault as `file:line:col path: what is wrong, expected what was expected`.
  */
-export async function loadSpec(path: string): Promise<ClusterSpec> {
+export async function loadSpec(path: string, locked?: LockedSupplies): Promise<ClusterSpec> {
   const { root, files, faults } = await readExtended(path);
   const found: Fault[] = [];
   addNew(found, faults);
   if (root !== undefined) {
     addNew(found, sumUpNewNodes((await specSchema()).check(root), root));
     // Rules compare values with each other: without the rest of the spec there is nothing to compare with.
-    if (!root.entries.has("extends")) addNew(found, checkRules(root, found));
+    if (!root.entries.has("extends")) addNew(found, checkRules(root, found, locked));
   }
   if (found.length > 0 || root === undefined) throw faultsError(`spec ${files[0]}`, sortFaults(found, files));
   return freeze(build(root, files));

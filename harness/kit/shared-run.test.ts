@@ -50,7 +50,10 @@ test.each(["install", "ready"] as const)(
   },
 );
 
-test("what went with the run blocks as well: nothing can be looked at any more", async () => {
-  const blocked = await joined.access().catch((thrown: unknown) => thrown);
-  expect(blocked).toMatchObject({ kind: "blocked", by: "install" });
+test("what went with the run blocks as well: nothing can be looked at any more, and a cluster of another run is no stand-in", async () => {
+  const blocked = () => joined.access().catch((thrown: unknown) => thrown);
+  expect(await blocked()).toMatchObject({ kind: "blocked", by: "install" });
+  const plan = { cluster: "kpi", host: { kind: "libvirt", uri: "test:///default" }, nodes: [] } as unknown as Plan;
+  joined.cluster.write({ plan, spec: "kpi", phase: "ready", run: "another", image: "", since: "" });
+  expect(await blocked()).toMatchObject({ kind: "blocked", by: "install" });
 });

@@ -154,11 +154,13 @@ export class JoinedRun implements SharedRun {
   }
 
   async access(): Promise<Access> {
-    try {
-      return (await openAccess(this.cluster)).access;
-    } catch (error) {
-      throw goneWith(this.#record) ?? error;
-    }
+    const gone = goneWith(this.#record);
+    const { access, state } = await openAccess(this.cluster).catch((error: unknown) => {
+      throw gone ?? error;
+    });
+    // A run that failed early has left the cluster that it was to replace.
+    if (gone !== undefined && state.run !== this.#record.run) throw gone;
+    return access;
   }
 }
 
@@ -209,9 +211,10 @@ class StartedRun implements SharedRun {
   }
 
   async isOurs(): Promise<boolean> {
-    await this.stage("ready").catch(() => {}); // a run that failed has left no cluster
+    await this.stage("ready").catch(() => {}); // a run that failed has left no cluster, or the one that it was to replace
     const state = this.cluster.read();
-    return state !== undefined && (!goesWithSuite() || madeForThis(state)) && otherUsers(this.cluster).length === 0;
+    if (state?.run !== this.#record.run) return false;
+    return (!goesWithSuite() || madeForThis(state)) && otherUsers(this.cluster).length === 0;
   }
 
   get dir(): string {

@@ -3,12 +3,14 @@ import type { OnProgress } from "../core/event.ts";
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Accelerator } from "../lab/accelerator.ts";
+import { ClusterDir } from "./cluster.ts";
 import { blocking, type Check } from "./doctor-check.ts";
 import { type Facts, gatherFacts } from "./doctor-facts.ts";
 import { applyFixes, describeFixes } from "./doctor-fix.ts";
 import { checkHypervisor } from "./doctor-hypervisor.ts";
 import { checkBackports, checkMachine } from "./doctor-machine.ts";
 import { checkTools, libvirtPackages } from "./doctor-tools.ts";
+import { heldBy, type Room } from "./held.ts";
 
 export { blocking, type Check, renderDoctor } from "./doctor-check.ts";
 
@@ -28,8 +30,23 @@ export interface Diagnosis {
 /** Looks at the machine and judges it against what the plan needs. Changes nothing. */
 export async function runDoctor({ plan, paths, signal, tests = true }: DoctorOptions): Promise<Diagnosis> {
   const names = { pool: plan.image.pool, libvirtNetwork: plan.network.name };
-  const facts = await gatherFacts({ host: plan.host, paths, ...names, ...(signal === undefined ? {} : { signal }) });
+  const stoppable = signal === undefined ? {} : { signal };
+  const [seen, held] = await Promise.all([
+    gatherFacts({ host: plan.host, paths, ...names, ...stoppable }),
+    heldBy(new ClusterDir(paths.state, plan.cluster)),
+  ]);
+  const facts = withFreed(seen, held);
   return { checks: judge(facts, plan, tests), facts };
+}
+
+/** What the plan's own cluster holds counts as free: it goes before it is made anew. Pure. */
+export function withFreed(facts: Facts, { memoryMiB, diskGiB }: Room): Facts {
+  const { memory, disk } = facts;
+  return {
+    ...facts,
+    memory: { ...memory, availableMiB: memory.availableMiB + memoryMiB },
+    disk: { ...disk, stateGiB: disk.stateGiB + diskGiB },
+  };
 }
 
 /** All checks for a plan on a machine. Pure. */

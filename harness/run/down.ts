@@ -7,6 +7,7 @@ import { labUri } from "../lab/launch.ts";
 import { labLayout } from "../lab/layout.ts";
 import { Terraform } from "../tools/terraform.ts";
 import type { ClusterDir } from "./cluster.ts";
+import type { Declared } from "./journal.ts";
 
 export interface UnmakeOptions {
   /** Run `terraform destroy` in a lab as well, which goes as a whole in any case: slower, but it is what users do by hand. */
@@ -40,6 +41,25 @@ export async function unmakeCluster(
     say("lab removed");
   }
   cluster.remove();
+}
+
+/**
+ * Unmakes what was being made when `error` ended that, and settles what was declared of it. Where that fails as well it stays declared, so
+ * that the next command tries again. Returns the error, which says so: the first cause is the one that counts.
+ */
+export async function unmakeAfter(error: unknown, cluster: ClusterDir, begun: Declared): Promise<unknown> {
+  const more: string[] = [];
+  try {
+    await unmakeCluster(
+      cluster,
+      hostOf(cluster, (line) => more.push(line)),
+    );
+    begun.settle();
+  } catch (second) {
+    const why = second instanceof Error ? second.message : String(second);
+    more.push(`the clean-up failed as well: ${why}; kpi reap tries again`);
+  }
+  return more.length > 0 && error instanceof KpiError ? error.with({ details: more }) : error;
 }
 
 /** Where a cluster runs. Of one whose state cannot be read Terraform knows it: its domains must not stay behind. `say` hears the reason. */

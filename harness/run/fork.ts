@@ -14,7 +14,7 @@ import { admit } from "./admission.ts";
 import { awaitAwake } from "./awake.ts";
 import { noteUse, readCheckpoint, refer, type StoredCheckpoint } from "./checkpoint-store.ts";
 import type { ClusterDir } from "./cluster.ts";
-import { unmakeCluster } from "./down.ts";
+import { unmakeAfter } from "./down.ts";
 import { type Declared, declare } from "./journal.ts";
 import { runId } from "./log.ts";
 
@@ -125,9 +125,7 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
       )) ?? first;
     const keep = () => (exitCode(error) === 130 ? [] : keepEvidence(cluster, run, error, marks));
     const evidence = (await unlessRefused(keep)) ?? [];
-    await unmakeCluster(cluster, plan.host).catch(() => {}); // the first error is the one that counts; reap tries again
-    intent.settle();
-    throw error instanceof KpiError ? error.with({ evidence }) : error;
+    throw await unmakeAfter(error instanceof KpiError ? error.with({ evidence }) : error, cluster, intent);
   } finally {
     working.abort();
     rmSync(ref, { force: true });

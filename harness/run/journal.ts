@@ -82,6 +82,12 @@ export function orphans(state: string): JournalEntry[] {
   });
 }
 
+/** Forgets that a cluster was to be unmade, whoever said so: it has been. For whoever holds the cluster. */
+export function forgetCluster(state: string, name: string): void {
+  for (const entry of declared(state))
+    if (entry.intent.kind === "cluster" && entry.intent.cluster === name) forget(state, entry);
+}
+
 /** Removes an entry after what it declares has been unmade, of a maker that is dead or about to end. */
 export function forget(state: string, entry: JournalEntry): void {
   rmSync(join(journalDir(state), `${entry.id}.json`), { force: true });

@@ -8,13 +8,7 @@ import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
 import { calibrate } from "../lab/calibration.ts";
 import { type RunningLab, startLab } from "../lab/lab.ts";
 import { buildImage, type StoredImage } from "../supplies/image.ts";
-import {
-  loadLock,
-  lockedSupply,
-  type ResolvedSupply,
-  resolveSupplies,
-  terraformCliConfig,
-} from "../supplies/supplies.ts";
+import { loadLock, type ResolvedSupply, resolveSupplies, terraformCliConfig } from "../supplies/supplies.ts";
 import type { NodeState } from "../tools/kube-state.ts";
 import { remoteMachine } from "../tools/libvirt-uri.ts";
 import { Terraform } from "../tools/terraform.ts";
@@ -84,7 +78,6 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
     supplies: keep("supplies", async (signal) => {
       const names = [plan.image.source, plan.k3s.distribution, "packer", "terraform", "terraform-provider-libvirt"];
       const lock = await loadLock();
-      lockedSupply(lock, plan.k3s.distribution, plan.k3s.version); // the spec and the lock must pin the same
       const resolved = await resolveSupplies(names, {
         lock,
         cache: paths.cache,

@@ -1,4 +1,3 @@
-import { existsSync } from "node:fs";
 import { type Duration, formatDuration } from "../core/duration.ts";
 import { errorJson, exitCode, KpiError, renderError } from "../core/errors.ts";
 import type { Progress } from "../core/event.ts";
@@ -8,10 +7,10 @@ import type { Access } from "./access.ts";
 import { makeCheckpoint } from "./checkpoint.ts";
 import { justReady } from "./checkpoint-key.ts";
 import { checkpointSpace } from "./checkpoint-store.ts";
-import type { ClusterDir, ClusterState } from "./cluster.ts";
-import { unmakeCluster } from "./down.ts";
+import type { ClusterDir } from "./cluster.ts";
 import { forkCheckpoint, type Mark } from "./fork.ts";
 import type { RunLog } from "./log.ts";
+import { makeWay } from "./replacement.ts";
 import { fittingCheckpoint } from "./running.ts";
 import { worksFor } from "./users.ts";
 
@@ -54,7 +53,6 @@ export async function warmStage(
   { paths, plan, signal }: StageOptions & { readonly plan: Plan },
   cluster: ClusterDir,
   log: RunLog,
-  before: ClusterState | undefined,
 ): Promise<Access | undefined> {
   const stage = "warm";
   const began = performance.now();
@@ -66,8 +64,8 @@ export async function warmStage(
   try {
     const found = await fittingCheckpoint(plan, paths, signal);
     if ("why" in found) return void end("skipped", `${found.why}; the cold path is taken`);
-    if (before !== undefined || existsSync(cluster.labDir))
-      await unmakeCluster(cluster, before?.plan.host ?? plan.host);
+    signal.throwIfAborted();
+    await makeWay(cluster, (text) => log.emit({ type: "note", stage, text }));
     const onMark = ({ what }: Mark) => log.emit({ type: "note", stage, text: what });
     const of = { checkpoint: found.stored, paths, cluster, run: log.run, goesWith: worksFor(), signal, onMark };
     const { access, intent } = await forkCheckpoint(of);

@@ -5,23 +5,24 @@ import { errorJson, exitCode, KpiError, unlessRefused } from "../core/errors.ts"
 import type { KpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
 import type { RunRecord } from "../core/record.ts";
-import { planChanges } from "../report/plan.ts";
+import { checkLabDir } from "../lab/layout.ts";
 import { onCommandEnd } from "../tools/exec.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { type Access, accessIfThere } from "./access.ts";
+import { checkpointSpace } from "./checkpoint-store.ts";
 import { ClusterDir, type ClusterState } from "./cluster.ts";
-import { unmakeCluster } from "./down.ts";
+import { unmakeAfter } from "./down.ts";
 import { runStages } from "./engine.ts";
 import { collectEvidence } from "./evidence.ts";
 import { fingerprint } from "./fingerprint.ts";
 import { holdCluster } from "./hold.ts";
-import { declare } from "./journal.ts";
+import { type Declared, declare } from "./journal.ts";
 import { RunLog, type RunListener, runId } from "./log.ts";
+import { makeWay, whyReplaced } from "./replacement.ts";
 import { type Seen, upStages } from "./stages.ts";
 import { checkpointStage, warmStage } from "./up-warm.ts";
 import { keepForSuite } from "./suite-record.ts";
 import { worksFor } from "./users.ts";
-import { whyUnhealthy } from "./watch.ts";
 
 export interface UpOptions {
   readonly paths: KpiPaths;
@@ -50,12 +51,16 @@ export interface UpResult {
 }
 
 /**
- * Makes the cluster that the plan says. On failure or interrupt all that was made is unmade (unless kept), evidence stays
- * in the run's directory, and the first cause is thrown. A second `up` of the same cluster at the same time is told so.
+ * Makes the cluster that the plan says. One that it replaces goes only when all that is needed to make the new one is there. On failure or
+ * interrupt all that was made is unmade (unless kept), evidence stays in the run's directory, and the first cause is thrown. A second `up`
+ * of the same cluster at the same time is told so.
  */
 export async function up(options: UpOptions): Promise<UpResult> {
-  const { paths, plan, signal } = options;
+  const { paths, plan } = options;
   const cluster = new ClusterDir(paths.state, plan.cluster);
+  // What is wrong with the surroundings is said before anything is made, not when a stage stumbles over it.
+  if (plan.host.kind === "lab") checkLabDir(cluster.labDir);
+  if (options.checkpoint) checkpointSpace();
   using _lock = holdCluster(cluster);
   using log = new RunLog(runId(plan.cluster, new Date()), cluster.runsDir, [options.listen]);
   using _commands = onCommandEnd((ended) => log.emit({ type: "command", ...ended }));
@@ -68,40 +73,62 @@ export async function up(options: UpOptions): Promise<UpResult> {
     plan: plan.digest,
     host: fingerprint(),
   });
-  writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
+  try {
+    writeWhole(log.path("plan.json"), `${JSON.stringify(plan, null, 2)}\n`);
+    const { access, unchanged } = await joinOrMake(options, cluster, log);
+    log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
+    return { record: log.record, access, unchanged };
+  } catch (error) {
+    const outcome = exitCode(error) === 130 ? "interrupted" : "failed";
+    const elapsed = log.elapsed as Duration;
+    await unlessRefused(() => log.emit({ type: "run-ended", outcome, elapsed, error: errorJson(error) }));
+    throw error;
+  } finally {
+    if (log.record.stages.some(({ stage }) => stage === "doctor")) await unlessRefused(() => keepForSuite(log.dir));
+  }
+}
 
+/** The cluster that is there and may stay, one from a checkpoint, or a new one. */
+async function joinOrMake(options: UpOptions, cluster: ClusterDir, log: RunLog): Promise<Omit<UpResult, "record">> {
+  const { plan, warm } = options;
+  const note = (text: string) => log.emit({ type: "note", text });
   const before = cluster.read();
   if (before !== undefined) {
     const running = await accessIfThere(cluster);
-    const note = (text: string) => log.emit({ type: "note", text });
-    const why = await replaced(options, before, running, note);
+    const why = await whyReplaced(options, before, running, note);
     if (why === undefined && running !== undefined) {
       note(`cluster ${plan.cluster} is running and unchanged`);
       if (worksFor() === undefined) stays(cluster, before);
-      log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
-      return { record: log.record, access: running, unchanged: true };
+      return { access: running, unchanged: true };
     }
     why?.forEach(note);
   }
+  const access = (warm ? await warmStage(options, cluster, log) : undefined) ?? (await make(options, cluster, log));
+  return { access, unchanged: false };
+}
 
-  if (options.warm) {
-    const access = await warmStage(options, cluster, log, before);
-    if (access !== undefined) {
-      log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
-      return { record: log.record, access, unchanged: false };
-    }
-  }
-  using intent = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
+/** Makes the cluster by all stages. */
+async function make(options: UpOptions, cluster: ClusterDir, log: RunLog): Promise<Access> {
+  const { paths, plan, signal } = options;
   const seen: Partial<Seen> = {};
-  try {
-    if (before !== undefined || existsSync(cluster.labDir))
-      await unmakeCluster(cluster, before?.plan.host ?? plan.host);
-    const since = new Date().toISOString();
-    const state = { plan, spec: options.spec, run: log.run, image: "", since, goesWith: worksFor() };
+  const since = new Date().toISOString();
+  const state = { plan, spec: options.spec, run: log.run, image: "", since, goesWith: worksFor() };
+  const stages = upStages({ paths, plan, cluster, log }, seen);
+  let begun: Declared | undefined;
+  let [touched, isReady] = [false, false];
+  const keep = () => unlessRefused(() => keepConsoles(seen.apply?.access, log));
+  const apply = async (stop: AbortSignal) => {
+    stop.throwIfAborted();
+    touched = true;
+    await makeWay(cluster, (text) => log.emit({ type: "note", stage: "apply", text }));
+    begun = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
     cluster.write({ ...state, phase: "making" });
+    return stages.apply(stop);
+  };
+  try {
     await runStages(
       plan.stages,
-      upStages({ paths, plan, cluster, log }, seen),
+      { ...stages, apply },
       (body) => log.emit(body),
       signal,
       () => log.record.factor ?? 1,
@@ -109,64 +136,30 @@ export async function up(options: UpOptions): Promise<UpResult> {
     cluster.write({ ...state, phase: "ready", image: seen.image?.key ?? "" });
     const access = seen.apply?.access;
     if (access === undefined) throw new Error("all stages passed, and apply gave nothing");
-    intent.settle(); // it is Ready, and stays whatever becomes of the checkpoint
+    isReady = true;
+    begun?.settle(); // it stays, whatever becomes of the checkpoint
     if (options.checkpoint && plan.host.kind === "lab") {
       seen.apply?.watching[Symbol.dispose](); // a node that stands still is not lost
       await checkpointStage(options, access, log);
     }
-    log.emit({ type: "run-ended", outcome: "passed", elapsed: log.elapsed as Duration });
-    return { record: log.record, access, unchanged: false };
+    await keep();
+    return access;
   } catch (error) {
     seen.apply?.watching[Symbol.dispose](); // what happens to the nodes from here on is our own doing
-    if (cluster.read()?.phase === "ready") throw ended(error, log); // interrupted while the checkpoint was made
-    throw await afterFailure(error, options, cluster, log, seen.apply?.access);
+    await keep(); // consoles go with the lab
+    if (isReady) throw error; // interrupted while the checkpoint was made
+    const details = touched || !cluster.exists() ? [] : [`cluster ${cluster.name} stays as it was`];
+    const first = error instanceof KpiError ? error.with({ evidence: [log.path("events.ndjson")], details }) : error;
+    if (begun === undefined) throw first; // nothing has been made
+    throw await afterFailure(first, options, cluster, log, seen.apply?.access, begun);
   } finally {
     seen.apply?.watching[Symbol.dispose]();
-    await unlessRefused(() => keepConsoles(seen.apply?.access, log));
-    await unlessRefused(() => keepForSuite(log.dir));
-    intent.settle();
   }
 }
 
 /** A cluster for which a person has asked goes with nobody any more. */
 function stays(cluster: ClusterDir, { goesWith, ...state }: ClusterState): void {
   if (goesWith !== undefined) cluster.write(state);
-}
-
-/** Closes the record of a run that ends with an error. */
-function ended(error: unknown, log: RunLog): unknown {
-  const outcome = exitCode(error) === 130 ? "interrupted" : "failed";
-  log.emit({ type: "run-ended", outcome, elapsed: log.elapsed as Duration, error: errorJson(error) });
-  return error;
-}
-
-/** What a person must know before a cluster is replaced: why, what differs, and which nodes go; undefined when it stays. */
-async function replaced(
-  { plan, fresh, signal }: UpOptions,
-  before: ClusterState,
-  running: Access | undefined,
-  note: (text: string) => void,
-): Promise<string[] | undefined> {
-  const nodes = before.plan.nodes.map(({ name }) => name).join(", ");
-  const changes = planChanges(before.plan, plan);
-  if (changes.length > 0) {
-    return [
-      `the spec has changed: nodes ${nodes}, their disks and volumes are replaced`,
-      ...changes.map((change) => `  ${change}`),
-    ];
-  }
-  const onMissing = (what: string) => note(`cluster ${plan.cluster} is given time to become well: ${what}`);
-  const why = async () => {
-    if (fresh) return "as asked by --fresh";
-    if (running === undefined) return "its lab does not run any more";
-    if (before.phase !== "ready") return `it is ${before.phase}`;
-    if (before.plan.digest !== plan.digest) return "its stages or budgets have changed";
-    const unhealthy = await whyUnhealthy(running, { signal, onMissing });
-    return unhealthy === undefined ? undefined : `it is not healthy: ${unhealthy}`;
-  };
-  const reason = await why();
-  if (reason === undefined) return undefined;
-  return [`cluster ${plan.cluster} is made anew, ${reason}: nodes ${nodes}, their disks and volumes are replaced`];
 }
 
 /** After a failure or an interrupt: evidence first, then everything is unmade unless it is to be kept. Returns the error with where to look. */
@@ -176,38 +169,27 @@ async function afterFailure(
   cluster: ClusterDir,
   log: RunLog,
   access: Access | undefined,
+  begun: Declared,
 ): Promise<unknown> {
   const interrupted = exitCode(error) === 130;
-  const evidence: string[] = [log.path("events.ndjson")];
+  let outcome = error;
   if (access !== undefined && !interrupted) {
     log.emit({ type: "note", text: "collecting evidence" });
-    await unlessRefused(() => collectEvidence(access, log.path("evidence")));
-    evidence.push(log.path("evidence"));
+    await unlessRefused(() => collectEvidence(access, log.path("evidence"), options.signal));
+    if (error instanceof KpiError) outcome = error.with({ evidence: [log.path("evidence")] });
   }
-  await unlessRefused(() => keepConsoles(access, log));
-  let outcome = error instanceof KpiError ? error.with({ evidence }) : error;
   const state = cluster.read();
   if (options.keep && !interrupted && access !== undefined && state !== undefined) {
     cluster.write({ ...state, phase: "kept" });
+    begun.settle();
     log.emit({
       type: "note",
       text: `kept for a look: kpi status, kpi ssh NODE, kpi console NODE; kpi down ${cluster.name} removes it`,
     });
-  } else {
-    log.emit({ type: "note", text: "removing what was made" });
-    await unmakeCluster(cluster, options.plan.host).catch((second: unknown) => {
-      // The first cause counts; that the clean-up failed too must not be lost.
-      const more = `the clean-up failed as well: ${second instanceof Error ? second.message : String(second)}; kpi reap tries again`;
-      if (outcome instanceof KpiError) outcome = outcome.with({ details: [more] });
-    });
+    return outcome;
   }
-  log.emit({
-    type: "run-ended",
-    outcome: interrupted ? "interrupted" : "failed",
-    elapsed: log.elapsed as Duration,
-    error: errorJson(outcome),
-  });
-  return outcome;
+  log.emit({ type: "note", text: "removing what was made" });
+  return unmakeAfter(outcome, cluster, begun);
 }
 
 /** Copies the consoles from the lab, which goes, to the run, which stays. */

@@ -127,8 +127,8 @@ export function urlFileName(url: string): string {
   return decodeURIComponent(new URL(url).pathname.split("/").at(-1) ?? "");
 }
 
-/** The supply of that name. Throws a `spec` error which names the known ones, or the version that was asked for and is not locked. */
-export function lockedSupply(lock: SupplyLock, name: string, version?: string): Supply {
+/** The supply of that name. Throws a `spec` error which names the known ones. */
+export function lockedSupply(lock: SupplyLock, name: string): Supply {
   const supply = Object.hasOwn(lock.supplies, name) ? lock.supplies[name] : undefined;
   if (supply === undefined) {
     const known = Object.keys(lock.supplies);
@@ -136,13 +136,6 @@ export function lockedSupply(lock: SupplyLock, name: string, version?: string): 
     throw new KpiError("spec", `there is no supply ${JSON.stringify(name)} in ${lock.path}`, {
       expected: known.join(", "),
       ...(meant === undefined ? {} : { hint: `did you mean ${meant}?` }),
-    });
-  }
-  if (version !== undefined && version !== supply.version) {
-    throw new KpiError("spec", `${name} is wanted in another version than the one that is locked`, {
-      expected: version,
-      got: supply.version,
-      hint: `change the spec, or the supply in ${lock.path}`,
     });
   }
   return supply;
