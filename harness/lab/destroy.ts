@@ -6,13 +6,23 @@ import { checkLabDir, labLayout } from "./layout.ts";
 import { findInit, holdNamespaces, identify, type LabIdentity, labProcesses, processesIn } from "./process.ts";
 
 /**
- * Ends the lab in this directory, whatever state it is in, and removes the directory. Does nothing when there is none.
+ * Ends the lab in this directory, whatever state it is in, and removes the directory. Does nothing when there is none, or none can be.
  * Guests are not shut down but killed, with everything else. Not abortable: it is what an abort leads to.
  */
 export async function destroyLab(dir: string): Promise<void> {
-  checkLabDir(dir);
+  if (!isLabDir(dir)) return;
   await stopLab(dir);
   rmSync(dir, { recursive: true, force: true });
+}
+
+/** Whether a lab can be in this directory. */
+export function isLabDir(dir: string): boolean {
+  try {
+    checkLabDir(dir);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Ends it and keeps its files. Resolves when the kernel has removed the last process of its namespaces. */

@@ -8,14 +8,14 @@ import { type CommandResult, run, type RunOptions } from "../tools/exec.ts";
 import type { Proxy } from "../tools/tunnel.ts";
 import { readSound } from "../tools/whole-file.ts";
 import type { LabOptions, LabRecord } from "./config.ts";
-import { destroyLab } from "./destroy.ts";
+import { destroyLab, isLabDir } from "./destroy.ts";
 import { checkLabDir, labLayout, type LabPath } from "./layout.ts";
 import { prepareLab } from "./prepare.ts";
 import { isSame, type LabIdentity, labProcesses } from "./process.ts";
 import { labUri, launch } from "./launch.ts";
 
 export type { LabNetwork, LabOptions } from "./config.ts";
-export { destroyLab, stopLab } from "./destroy.ts";
+export { destroyLab, isLabDir, stopLab } from "./destroy.ts";
 export type { LabPath } from "./layout.ts";
 
 export interface LabWatch extends Disposable {
@@ -84,18 +84,21 @@ export interface FoundLab {
   readonly state: "running" | "half" | "dead";
 }
 
-/** Every lab below the state directory: those with files and those with processes only. */
+/** Every lab below the state directory: those with files and those with processes only. What else lies there (`lost+found`) is none. */
 export function findLabs(stateDir: string): FoundLab[] {
   const root = join(stateDir, "labs");
   const alive = labProcesses()
     .map((found) => found.dir)
     .filter((dir) => dir.startsWith(`${root}/`));
   const dirs = new Set([...entries(root).map((name) => join(root, name)), ...alive]);
-  return [...dirs].sort().map((dir) => {
-    const identity = readSound<LabIdentity>(labLayout(dir).running);
-    const running = identity !== undefined && isSame(identity);
-    return { name: basename(dir), dir, state: running ? "running" : alive.includes(dir) ? "half" : "dead" };
-  });
+  return [...dirs]
+    .filter(isLabDir)
+    .sort()
+    .map((dir) => {
+      const identity = readSound<LabIdentity>(labLayout(dir).running);
+      const running = identity !== undefined && isSame(identity);
+      return { name: basename(dir), dir, state: running ? "running" : alive.includes(dir) ? "half" : "dead" };
+    });
 }
 
 /** What is said of something that needed a lab which has ended meanwhile. */

@@ -1,10 +1,24 @@
 import { afterEach, beforeEach, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { labMarker } from "../lab/process.ts";
+import type { Host, Plan } from "../core/plan.ts";
 import { start } from "../tools/exec.ts";
+import { tryLock } from "../tools/owner.ts";
+import { configurationOf } from "../tools/terraform-files.ts";
+import { writeWhole } from "../tools/whole-file.ts";
 import { ClusterDir } from "./cluster.ts";
+import type { Intent } from "./journal.ts";
 import { reap } from "./reap.ts";
 import { speaking } from "./speaking.ts";
 
@@ -75,4 +89,88 @@ test("a process that is told to end stops its programs, unmakes what it has decl
   expect(refused).toBe("interrupted by SIGINT");
   expect([existsSync(path), existsSync(cluster.dir), existsSync(`/proc/${sleeping}`)]).toEqual([false, false, false]);
   expect(readdirSync(join(paths.state, "journal")), "the journal").toEqual([]);
+});
+
+/** What a process that has ended declared. */
+function left(id: string, intent: Intent): void {
+  const owner = { pid: process.pid, start: 1, command: "up" };
+  writeWhole(
+    join(paths.state, "journal", `${process.pid}-1-${id}.json`),
+    JSON.stringify({ id: `${process.pid}-1-${id}`, at: "", owner, intent }),
+  );
+}
+
+/** A cluster that this machine remembers. */
+function remembered(name: string, host: Host, nodes: readonly string[] = []): ClusterDir {
+  const cluster = new ClusterDir(paths.state, name);
+  const plan = { cluster: name, host, nodes: nodes.map((node) => ({ name: node })) } as unknown as Plan;
+  cluster.write({ plan, spec: name, phase: "making", run: "one", image: "", since: "" });
+  return cluster;
+}
+
+const lab: Host = { kind: "lab" };
+const elsewhere: Host = { kind: "libvirt", uri: "qemu+ssh://nobody@hypervisor.invalid/system" };
+const journal = () => readdirSync(join(paths.state, "journal"));
+
+test("what cannot be removed stays declared, and keeps nothing else from being removed", async () => {
+  // No terraform is there that could destroy it, and it is asked for on the host that it is on, whatever was declared.
+  const stuck = remembered("stuck", elsewhere);
+  writeWhole(join(configurationOf(stuck.path("terraform")), "terraform.tfstate"), '{ "resources": [{}] }');
+  left("a", { kind: "cluster", cluster: "stuck", host: lab });
+  const gone = remembered("gone", lab);
+  left("b", { kind: "cluster", cluster: "gone", host: lab });
+  left("c", { kind: "cluster", cluster: "gone", host: elsewhere });
+  left("d", { kind: "cluster", cluster: "My_Fork", host: lab }); // no lab can be called so
+  for (const name of ["lost+found", ".x", "orphan"]) mkdirSync(join(paths.state, "labs", name), { recursive: true });
+
+  const removed = ["gone", "My_Fork"].map((name) => `cluster ${name}, left by process ${process.pid} (up)`);
+  expect(await reap(paths)).toEqual([...removed, "lab orphan, which belongs to no cluster"]);
+  expect([stuck.exists(), gone.exists()]).toEqual([true, false]);
+  expect(journal()).toEqual([`${process.pid}-1-a.json`]);
+  expect(readdirSync(join(paths.state, "labs"))).toEqual([".x", "lost+found"]);
+});
+
+test("a cluster that another kpi is at work on is left to it", async () => {
+  const cluster = remembered("held", lab);
+  left("a", { kind: "cluster", cluster: "held", host: lab });
+  const lock = tryLock(cluster.lockPath);
+  if ("heldBy" in lock) throw new Error("it is nobody's");
+  expect(await reap(paths)).toEqual([]);
+  expect([cluster.exists(), journal().length]).toEqual([true, 1]);
+  lock.release();
+  expect(await reap(paths)).toHaveLength(1);
+  expect([cluster.exists(), journal()]).toEqual([false, []]);
+});
+
+test("nodes that were being saved go on one after the other, each with its clock set; who cannot be told the time is told again", async () => {
+  remembered("saved", { kind: "libvirt", uri: "test:///default" }, ["n1", "n2", "n3"]);
+  left("a", { kind: "checkpoint", cluster: "saved", path: join(paths.cache, "half") });
+  const bin = join(paths.state, "bin");
+  const said = join(bin, "said");
+  mkdirSync(bin);
+  const states = ["'n3'\\n state.state=5", "'n2'\\n state.state=1", "'n1'\\n state.state=3"]; // off, running, paused
+  writeFileSync(
+    join(bin, "virsh"),
+    `#!/bin/sh
+    shift 3
+    case $1 in
+      domstats) printf '${states.map((state) => `Domain: ${state.replaceAll("'", "%s")}\\n`).join("")}' "'" "'" "'" "'" "'" "'" ;;
+      *) echo "$1 $2" >>${said}; [ "$1 $2" != "qemu-agent-command n1" ] || [ -e ${bin}/answers ] || { echo "no answer" >&2; exit 1; } ;;
+    esac`,
+  );
+  chmodSync(join(bin, "virsh"), 0o755);
+  const path = process.env["PATH"];
+  process.env["PATH"] = `${bin}:${path}`;
+  try {
+    const all = ["resume n1", "qemu-agent-command n1", "resume n2", "qemu-agent-command n2"];
+    expect(await reap(paths)).toEqual([]);
+    expect(readFileSync(said, "utf8").trim().split("\n")).toEqual(all);
+    expect(journal()).toHaveLength(1);
+    writeFileSync(join(bin, "answers"), "");
+    expect(await reap(paths)).toEqual([`half a checkpoint of cluster saved, left by process ${process.pid} (up)`]);
+    expect(readFileSync(said, "utf8").trim().split("\n")).toEqual([...all, ...all]);
+    expect(journal()).toEqual([]);
+  } finally {
+    process.env["PATH"] = path;
+  }
 });

@@ -4,49 +4,51 @@ import { renderError } from "../core/errors.ts";
 import { destroyLab, findLabs } from "../lab/lab.ts";
 import { staleImages } from "../supplies/image.ts";
 import { staleStaging } from "../supplies/supplies.ts";
-import { liveOwner } from "../tools/owner.ts";
+import { liveOwner, tryLock } from "../tools/owner.ts";
 import { Machines } from "../tools/libvirt-machine.ts";
 import { accessIfThere } from "./access.ts";
 import { staleCheckpoints } from "./checkpoint-store.ts";
 import { ClusterDir, clusterNames } from "./cluster.ts";
-import { unmakeCluster } from "./down.ts";
+import { hostOf, unmakeCluster } from "./down.ts";
 import { undoFault } from "./fault-table.ts";
-import { forget, type JournalEntry, orphans, ownEntries } from "./journal.ts";
+import { toStderr } from "./interrupt.ts";
+import { declared, forget, forgetCluster, type Intent, type JournalEntry, orphans, ownEntries } from "./journal.ts";
 import { describeObjects, removeObjects } from "./objects.ts";
 import { passing, removePassing } from "./users.ts";
 
 /**
  * Removes what killed runs left: clusters that were being made, or made for a process that has ended, labs without a cluster, staging
- * and temporary directories. Never touches what a living process is making or what is finished. Returns what it removed, a line each.
+ * and temporary directories. Never touches what a living process is making or what is finished. What cannot be removed is said on
+ * standard error and tried again by the next command. Returns what it removed, a line each.
  */
 export async function reap(
   paths: { cache: string; state: string },
   say: (line: string) => void = () => {},
 ): Promise<string[]> {
+  const { cache, state } = paths;
   const removed: string[] = [];
   const note = (line: string) => {
     removed.push(line);
     say(line);
   };
-  for (const entry of inOrder(orphans(paths.state))) {
+  for (const entry of inOrder(orphans(state))) {
     const { pid, command } = entry.owner;
-    const { what, outcome } = await unmake(entry, paths.state);
+    const { what, outcome } = await unmakeHeld(entry, state);
     if (outcome === "removed") note(`${what}, left by process ${pid}${command === "" ? "" : ` (${command})`}`);
     // What stays is tried again by the next command; this one may be the `down` that ends it for good.
-    if (outcome !== "stays") forget(paths.state, entry);
+    if (outcome !== "stays") forget(state, entry);
   }
-  for (const each of passing(paths.state))
-    if (await removePassing(each)) note(`cluster ${each.cluster.name}, made for process ${each.maker.pid}`);
-  for (const lab of findLabs(paths.state)) {
-    const cluster = new ClusterDir(paths.state, lab.name);
-    if (cluster.exists()) continue; // the file is written before the lab is made
-    await destroyLab(lab.dir);
-    note(`lab ${lab.name}, which belongs to no cluster`);
+  for (const each of passing(state)) {
+    const what = `cluster ${each.cluster.name}, made for process ${each.maker.pid}`;
+    if (await attempt(what, () => removePassing(each))) note(what);
   }
-  for (const dir of [...staleStaging(paths.cache), ...staleImages(paths.cache), ...staleCheckpoints(paths.cache)]) {
-    rmSync(dir, { recursive: true, force: true });
-    note(dir);
+  for (const lab of findLabs(state)) {
+    if (new ClusterDir(state, lab.name).exists()) continue; // the file is written before the lab is made
+    const what = `lab ${lab.name}, which belongs to no cluster`;
+    if (await attempt(what, () => destroyLab(lab.dir).then(() => true))) note(what);
   }
+  for (const dir of [...staleStaging(cache), ...staleImages(cache), ...staleCheckpoints(cache)])
+    if (await attempt(dir, async () => removePath(dir))) note(dir);
   return removed;
 }
 
@@ -69,47 +71,90 @@ export async function reapOwn(state: string, say: (line: string) => void): Promi
 const inOrder = (all: readonly JournalEntry[]): readonly JournalEntry[] =>
   all.toSorted((a, b) => Number(b.intent.kind === "state") - Number(a.intent.kind === "state"));
 
-/** What became of something that was declared. It stays where its cluster does not answer. */
+/** What became of something that was declared. It stays where it cannot be removed, or somebody else is at work on it. */
 interface Unmade {
   readonly what: string;
   readonly outcome: "removed" | "was gone" | "stays";
 }
 
+/** Unmakes what a dead process has declared, unless somebody else has the cluster now, or has had it meanwhile and has unmade it. */
+async function unmakeHeld(entry: JournalEntry, state: string): Promise<Unmade> {
+  const { intent } = entry;
+  if (intent.kind !== "cluster" && intent.kind !== "checkpoint") return unmake(entry, state);
+  const lock = tryLock(new ClusterDir(state, intent.cluster).lockPath);
+  if ("heldBy" in lock) return { what: describe(intent), outcome: "stays" };
+  using _lock = lock;
+  if (!declared(state).some(({ id }) => id === entry.id)) return { what: describe(intent), outcome: "was gone" };
+  const unmade = await unmake(entry, state);
+  if (intent.kind === "cluster" && unmade.outcome !== "stays") forgetCluster(state, intent.cluster);
+  return unmade;
+}
+
 /** Unmakes what an entry declares. */
 async function unmake({ intent }: JournalEntry, state: string): Promise<Unmade> {
-  switch (intent.kind) {
-    case "fault":
-      return reach(`${describeFault(intent.fault)} in cluster ${intent.cluster}`, undoFault(state, intent));
-    case "objects":
-      return reach(describeObjects(intent), removeObjects(state, intent));
-    case "cluster":
-      await unmakeCluster(new ClusterDir(state, intent.cluster), intent.host);
-      return { what: `cluster ${intent.cluster}`, outcome: "removed" };
-    case "checkpoint": {
-      rmSync(intent.path, { recursive: true, force: true });
-      const woken = await wake(new ClusterDir(state, intent.cluster));
-      const what = `half a checkpoint of cluster ${intent.cluster}${woken ? ", whose nodes go on" : ""}`;
-      return { what, outcome: "removed" };
-    }
-    case "state":
-      await removeState(intent.path);
-      return { what: `the clusters in ${intent.path}`, outcome: "removed" };
-    case "path": {
-      const outcome = existsSync(intent.path) ? "removed" : "was gone";
-      rmSync(intent.path, { recursive: true, force: true });
-      return { what: intent.path, outcome };
-    }
+  const what = describe(intent);
+  const done = await attempt(what, () => undo(intent, state));
+  return { what, outcome: done === undefined ? "stays" : done ? "removed" : "was gone" };
+}
+
+/** Does one thing of many: that it fails is said, and ends nothing else. Undefined then. */
+async function attempt(what: string, work: () => Promise<boolean>): Promise<boolean | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    process.stderr.write(`kpi: could not remove ${what}: ${renderError(error)}\n`);
+    return undefined;
   }
 }
 
-/** Something in a cluster that goes on, and may not answer. `removing` tells whether the cluster was there. */
-async function reach(what: string, removing: Promise<boolean>): Promise<Unmade> {
-  try {
-    return { what, outcome: (await removing) ? "removed" : "was gone" };
-  } catch (error) {
-    process.stderr.write(`kpi: could not remove ${what}: ${renderError(error)}\n`);
-    return { what, outcome: "stays" };
+/** What a person calls that which was declared. */
+function describe(intent: Intent): string {
+  switch (intent.kind) {
+    case "fault":
+      return `${describeFault(intent.fault)} in cluster ${intent.cluster}`;
+    case "objects":
+      return describeObjects(intent);
+    case "cluster":
+      return `cluster ${intent.cluster}`;
+    case "checkpoint":
+      return `half a checkpoint of cluster ${intent.cluster}`;
+    case "state":
+      return `the clusters in ${intent.path}`;
+    case "path":
+      return intent.path;
   }
+}
+
+/** Removes it, and tells whether it was there. */
+async function undo(intent: Intent, state: string): Promise<boolean> {
+  switch (intent.kind) {
+    case "fault":
+      return undoFault(state, intent);
+    case "objects":
+      return removeObjects(state, intent);
+    case "cluster": {
+      const cluster = new ClusterDir(state, intent.cluster);
+      // Where it runs its own state knows best: what was declared may have come to nothing.
+      const host = cluster.exists() ? hostOf(cluster, toStderr) : intent.host;
+      await unmakeCluster(cluster, host);
+      return true;
+    }
+    case "checkpoint":
+      rmSync(intent.path, { recursive: true, force: true });
+      await wake(new ClusterDir(state, intent.cluster));
+      return true;
+    case "state":
+      await removeState(intent.path);
+      return true;
+    case "path":
+      return removePath(intent.path);
+  }
+}
+
+function removePath(path: string): boolean {
+  const there = existsSync(path);
+  rmSync(path, { recursive: true, force: true });
+  return there;
 }
 
 /** Whether nothing is there of what is made in this machine's files; faults and objects are gone when they have been unmade. */
@@ -131,12 +176,19 @@ async function removeState(state: string): Promise<void> {
   rmSync(state, { recursive: true, force: true });
 }
 
-/** Lets the nodes of a cluster go on that stood still when the process died which was saving them. False when it is gone. */
-async function wake(cluster: ClusterDir): Promise<boolean> {
+/**
+ * Lets the nodes of a cluster go on that stood still when the process died which was saving them, and sets the clocks of all that run: a
+ * node may have gone on with its old time. Does nothing when the cluster is gone; throws the first error when it has tried all.
+ */
+async function wake(cluster: ClusterDir): Promise<void> {
   const access = await accessIfThere(cluster);
-  if (access === undefined) return false;
+  if (access === undefined) return;
   const machines = new Machines(access.uri);
-  const paused = (await access.libvirt.domains()).filter(({ state }) => state === "paused");
-  await Promise.all(paused.map(({ name }) => machines.goOn(name)));
-  return true;
+  const states = new Map((await access.libvirt.domains()).map(({ name, state }) => [name, state]));
+  const failed: unknown[] = [];
+  // One after the other: a node whose neighbours are waking takes seconds to hear what time it is.
+  for (const { name } of access.plan.nodes)
+    if (["running", "paused"].includes(states.get(name) ?? "gone"))
+      await machines.goOn(name).catch((error: unknown) => failed.push(error));
+  if (failed.length > 0) throw failed[0];
 }

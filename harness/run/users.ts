@@ -5,6 +5,7 @@ import { entries } from "../tools/directory.ts";
 import { isAlive, ownerNamed, type Process, processName, thisProcess, tryLock } from "../tools/owner.ts";
 import { ClusterDir, clusterNames, type ClusterState } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
+import { forgetCluster } from "./journal.ts";
 
 /** Under this name `kpi up` is told for which process it makes a cluster, and that it is no person who asks. */
 const forVariable = "KPI_FOR";
@@ -78,6 +79,7 @@ export async function removePassing({ cluster }: Passing): Promise<boolean> {
   // Whoever begins to use it does so before looking whether somebody has it: from here on nobody new comes.
   if (asPassing(cluster)?.users.length !== 0) return false;
   await unmakeCluster(cluster, cluster.read()?.plan.host ?? { kind: "lab" });
+  forgetCluster(cluster.stateDir, cluster.name);
   return true;
 }
 
