@@ -1,9 +1,10 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
-import { KpiError } from "../core/errors.ts";
-import { type KpiPaths, projectRoot } from "../core/paths.ts";
+import { KpiError, renderError } from "../core/errors.ts";
+import { type Environment, type KpiPaths, projectRoot } from "../core/paths.ts";
 import { run } from "../tools/exec.ts";
+import { bun, bunTest } from "./bun.ts";
 import { pathOf } from "./choice.ts";
 import { BunOutput, type BunTest, otherTest, testFile } from "./bun-output.ts";
 import { reap } from "./reap.ts";
@@ -37,8 +38,6 @@ interface Part {
   readonly shared?: boolean;
 }
 
-const bun = join(projectRoot, "node_modules", ".bin", "bun");
-const bunTest = [bun, "test", "--no-env-file"]; // as kpi itself is started
 /** Compiled as k3s-lab's `build` compiles: what one has compiled the other need not. */
 const goTest = [
   ...["env", "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "go", "test", "-C", join(projectRoot, "fixtures", "k3s-lab")],
@@ -161,48 +160,81 @@ export async function runSuite(options: SuiteOptions): Promise<SuiteEnd> {
   const staying = new Set<string>();
   for (const part of parts(options)) {
     say(`── ${part.name}`);
-    const [command = "", ...args] = part.command;
-    const lines: string[] = [];
-    const output = new BunOutput();
-    const ran = run(command, args, {
-      cwd: projectRoot,
-      env: {
-        [suiteVariable]: record.dir,
-        GITHUB_ACTIONS: "", // bun would write annotations of its own, and headings that nobody else reads
-        ...(options.cold ? { [coldVariable]: "1" } : {}),
-        ...(part.shared === true ? { [passingVariable]: "1" } : {}),
-        ...(options.all || options.files.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
-      },
-      tied: true,
-      signal,
-      grace: minutes(1), // it removes its forks, and what it has made in clusters that go on
-      accept: [0, 1, 2],
-      onLine(line) {
-        lines.push(line);
-        if (part.single !== true) output.line(line);
-        say(line);
-      },
-    });
-    const { code, elapsed } = await ran.finally(() => tidy(options, staying)); // whatever comes of it, an interrupt too
-    const tally = part.single === true ? single(code) : readTally(lines, code);
-    sum = add(sum, tally);
-    tests.push(...(part.single === true ? [check(part.name, code, elapsed, lines)] : listed(part.name, output, tally)));
+    const env = {
+      [suiteVariable]: record.dir,
+      GITHUB_ACTIONS: "", // bun would write annotations of its own, and headings that nobody else reads
+      ...(options.cold ? { [coldVariable]: "1" } : {}),
+      ...(part.shared === true ? { [passingVariable]: "1" } : {}),
+      ...(options.all || options.files.length === 0 ? { [longVariable]: options.all ? "1" : "0" } : {}),
+    };
+    // Whatever comes of it, an interrupt too, what it left goes.
+    const ran = await runPart(part, { env, signal, say }).finally(() => tidy(options, staying));
+    sum = add(sum, ran.tally);
+    tests.push(...ran.tests);
   }
   await writeSuiteResults({ record, tests, began, paths, say, trace: true });
   return { tally: sum, dir: record.dir };
 }
 
+/** A part that has ended: its tests, and how many there were. */
+interface PartEnd {
+  readonly tally: Tally;
+  readonly tests: readonly BunTest[];
+}
+
+/**
+ * Runs a part, showing what it prints. One that cannot be started, or crashes, is one failed test more, so that the suite goes on to its
+ * results; an interrupt is thrown.
+ */
+export async function runPart(
+  { name, command: [command = "", ...args], single: isSingle = false }: Part,
+  { env, signal, say }: { readonly env: Environment } & Pick<SuiteOptions, "signal" | "say">,
+): Promise<PartEnd> {
+  const lines: string[] = [];
+  const output = new BunOutput();
+  const running = run(command, args, {
+    cwd: projectRoot,
+    env,
+    tied: true,
+    signal,
+    grace: minutes(1), // it removes its forks, and what it has made in clusters that go on
+    accept: [0, 1, 2],
+    onLine(line) {
+      lines.push(line);
+      if (!isSingle) output.line(line);
+      say(line);
+    },
+  });
+  const ended = await running.catch((error: unknown) => {
+    if (error instanceof KpiError && error.kind === "command") return error;
+    throw error;
+  });
+  if (ended instanceof KpiError) {
+    say(renderError(ended));
+    const details = [`error: ${ended.what}`, ...(isSingle ? lines : ended.details).slice(-40)];
+    const tests = [...output.tests, otherTest("kpi test", name, "failed", { details })];
+    return { tally: tallyOf(tests), tests };
+  }
+  if (isSingle) return { tally: single(ended.code), tests: [check(name, ended.code, ended.elapsed, lines)] };
+  const tally = readTally(lines, ended.code);
+  return { tally, tests: listed(name, output, tally) };
+}
+
 /**
  * What a part has left goes: the shared clusters that it made, and, of one that was stopped, its forks for instance. That a cluster
- * stays is said once.
+ * stays is said once. Throws nothing: it is what comes after an error as well.
  */
 async function tidy({ paths, say }: SuiteOptions, staying: Set<string>): Promise<void> {
-  await reap(paths, (line) => say(`── removed ${line}`));
-  for (const { cluster, users } of passing(paths.state)) {
-    const who = users.map(({ pid }) => pid).join(", ") || "another kpi";
-    const told = `── cluster ${cluster.name} stays until process ${who} ends, which uses it`;
-    if (!staying.has(told)) say(told);
-    staying.add(told);
+  try {
+    await reap(paths, (line) => say(`── removed ${line}`));
+    for (const { cluster, users } of passing(paths.state)) {
+      const who = users.map(({ pid }) => pid).join(", ") || "another kpi";
+      const told = `── cluster ${cluster.name} stays until process ${who} ends, which uses it`;
+      if (!staying.has(told)) say(told);
+      staying.add(told);
+    }
+  } catch (error) {
+    say(`── not all that is left could be removed: ${renderError(error)}`);
   }
 }
 
@@ -214,15 +246,15 @@ const check = (name: string, code: number, elapsed: Duration, lines: readonly st
 
 /** The tests that bun named one by one; when they are not as many as it counted, that is one more failure. */
 function listed(part: string, { tests }: BunOutput, counted: Tally): readonly BunTest[] {
-  const found = tally(tests);
+  const found = closingLine(tallyOf(tests));
   if (found === closingLine(counted)) return tests;
   const details = [`error: bun's sum and its lines differ`, `sum: ${closingLine(counted)}`, `lines: ${found}`];
   return [...tests, otherTest("kpi test", `${part}: every test is accounted for`, "failed", { details })];
 }
 
-function tally(tests: readonly BunTest[]): string {
+function tallyOf(tests: readonly BunTest[]): Tally {
   const count = (outcome: BunTest["outcome"]) => tests.filter((test) => test.outcome === outcome).length;
-  return closingLine({ passed: count("passed"), failed: count("failed"), skipped: count("skipped") });
+  return { passed: count("passed"), failed: count("failed"), skipped: count("skipped") };
 }
 
 const single = (code: number): Tally => ({ passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, skipped: 0 });

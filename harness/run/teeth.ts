@@ -6,6 +6,7 @@ import { KpiError } from "../core/errors.ts";
 import { projectRoot } from "../core/paths.ts";
 import type { Teeth } from "../core/teeth.ts";
 import { run } from "../tools/exec.ts";
+import { bunTest } from "./bun.ts";
 
 const program = "./harness/kit/teeth.test.ts";
 
@@ -22,9 +23,9 @@ export async function runTeeth(area: string | undefined, signal: AbortSignal): P
   const dir = mkdtempSync(join(tmpdir(), "kpi-teeth-"));
   try {
     const out = join(dir, "teeth.json");
-    const bun = join(projectRoot, "node_modules", ".bin", "bun");
+    const [command, ...args] = bunTest;
     const env = { KPI_TEETH: out, NO_COLOR: "1", ...(area === undefined ? {} : { KPI_TEETH_AREA: area }) };
-    const { stderr } = await run(bun, ["test", program], {
+    const { stderr } = await run(command, [...args, program], {
       cwd: projectRoot,
       env,
       signal,
