@@ -42,6 +42,12 @@ describe("bad input", () => {
     [["test", "--unit", "network"], "--unit, and FILE or --title, both say what to run", 2],
     [["ssh"], "there is no cluster", 1],
     [["down", "nothing-here"], 'there is no cluster "nothing-here"', 2],
+    [["down", "one", "--cluster", "two"], "a name, --lab and --cluster say the same thing", 2],
+    [["down", "--lab", "one", "--cluster", "two"], "a name, --lab and --cluster say the same thing", 2],
+    [["constructor"], 'there is no command "constructor"', 2],
+    [["help", "toString"], 'there is no command "toString"', 2],
+    [["bundle", "--cluster", "kip"], 'there is no cluster "kip", and no run of it', 2],
+    [["supplies", "pin", "nothing", "more"], 'there is no supply "nothing"', 2],
   ] as const)("%p is answered in one sentence, and makes nothing", async (args, what, exit) => {
     const { code, stderr, stdout } = await kpi(...args);
     expect(stderr + stdout).toContain(what);

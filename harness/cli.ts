@@ -25,7 +25,7 @@ async function main(argv: readonly string[]): Promise<number> {
 }
 
 function find(name: string): Command {
-  const command = commands[name];
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (command !== undefined) return command;
   throw new KpiError("spec", `there is no command ${JSON.stringify(name)}`, {
     expected: Object.keys(commands)

@@ -2,10 +2,12 @@ import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { renderPlan } from "../report/plan.ts";
 import { renderTimeline } from "../report/timeline.ts";
+import { purgeCache, refuseUsedCache } from "../run/cache.ts";
 import { chooseSpec } from "../run/choice.ts";
 import { clusterNames } from "../run/cluster.ts";
-import { hostOf, purgeCache, unmakeCluster } from "../run/down.ts";
+import { hostOf, unmakeCluster } from "../run/down.ts";
 import { interruptible } from "../run/interrupt.ts";
+import { forgetCluster } from "../run/journal.ts";
 import { clusterStatus, renderStatus, useCommands } from "../run/status.ts";
 import { holdCluster } from "../run/hold.ts";
 import { up } from "../run/up.ts";
@@ -51,24 +53,27 @@ async function makeUp(args: Arguments, fresh: boolean): Promise<number> {
 async function remove(args: Arguments): Promise<number> {
   const paths = kpiPaths();
   const known = clusterNames(paths.state);
-  const name = args.positionals[0] ?? text(args, "lab") ?? text(args, "cluster");
-  if (name === undefined && known.length === 0) {
-    if (flag(args, "purge")) purgeCache(paths.cache);
-    return show("nothing to remove");
+  const purge = flag(args, "purge");
+  const named = args.positionals[0] ?? text(args, "lab") ?? text(args, "cluster");
+  if (named === undefined && known.length === 0) {
+    if (!purge) return show("nothing to remove");
+    refuseUsedCache(paths);
+    purgeCache(paths);
+    return show("no cluster is there to remove; images and supplies are removed");
   }
-  const cluster = pickCluster(args, name);
+  const cluster = pickCluster(args, args.positionals[0]);
   if (!known.includes(cluster.name)) {
     throw new KpiError("spec", `there is no cluster ${JSON.stringify(cluster.name)}`, {
       expected: known.join(", ") || "none exists",
     });
   }
   using _lock = holdCluster(cluster);
+  if (purge) refuseUsedCache(paths, cluster.name);
   const host = hostOf(cluster, (why) => process.stderr.write(`kpi: ${why}\n`));
   await unmakeCluster(cluster, host, { orderly: true, say: (line) => show(line) });
-  if (flag(args, "purge")) purgeCache(paths.cache);
-  return show(
-    `cluster ${cluster.name} is removed${flag(args, "purge") ? ", images and supplies too" : "; its image stays"}`,
-  );
+  forgetCluster(paths.state, cluster.name);
+  if (purge) purgeCache(paths);
+  return show(`cluster ${cluster.name} is removed${purge ? ", images and supplies too" : "; its image stays"}`);
 }
 
 const noCheckpoint = { type: "boolean", help: "do not freeze it for forks once it is Ready" } as const;
@@ -93,7 +98,7 @@ export const clusterCommands: Readonly<Record<string, Command>> = {
   down: {
     summary: "remove the cluster, its disks and its lab; the image stays",
     positionals: ["[CLUSTER]"],
-    options: { lab, cluster, purge: { type: "boolean", help: "forget images and supplies as well" } },
+    options: { lab, cluster, purge: { type: "boolean", help: "forget images, supplies and checkpoints as well" } },
     run: remove,
   },
 

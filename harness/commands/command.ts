@@ -30,7 +30,7 @@ export interface Command {
   /** All arguments go on unread. */
   readonly passThrough?: boolean;
   readonly hidden?: boolean;
-  /** Changes nothing on this machine, not even what a killed run left. */
+  /** Leaves alone what a killed run left: it only looks, has to do with no cluster, or reaps by itself (`reap`, `test`). */
   readonly readOnly?: boolean;
   /** Gives the exit code. */
   run(args: Arguments): Promise<number>;
@@ -80,10 +80,14 @@ export function required(args: Arguments, index: number, what: string): string {
  */
 export function pickCluster(args: Arguments, name?: string): ClusterDir {
   const { state } = kpiPaths();
-  if (name !== undefined) return new ClusterDir(state, name);
   const [inLab, made] = [text(args, "lab"), text(args, "cluster")];
-  if (inLab !== undefined && made !== undefined)
-    throw new KpiError("spec", "--lab and --cluster name the same thing twice", { expected: "one of them" });
+  const given = [name, inLab, made].filter((each) => each !== undefined);
+  if (given.length > 1)
+    throw new KpiError("spec", "a name, --lab and --cluster say the same thing", {
+      expected: "one of them",
+      got: given.join(", "),
+    });
+  if (name !== undefined) return new ClusterDir(state, name);
   const known = clusterNames(state);
   const own = known.filter((name) => !isFork(new ClusterDir(state, name)));
   const picked = inLab ?? made ?? (own.length === 1 ? own[0] : known.length === 1 ? known[0] : undefined);

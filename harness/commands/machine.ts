@@ -4,7 +4,6 @@ import { KpiError } from "../core/errors.ts";
 import { kpiPaths } from "../core/paths.ts";
 import { bundle } from "../run/bundle.ts";
 import { chooseSpec } from "../run/choice.ts";
-import { ClusterDir, clusterNames } from "../run/cluster.ts";
 import { blocking, renderDoctor, runDoctor } from "../run/doctor.ts";
 import { applyFixes, describeFixes } from "../run/doctor-fix.ts";
 import { imagesJson, makeImage, renderImages } from "../run/image.ts";
@@ -47,7 +46,7 @@ async function supplies(args: Arguments): Promise<number> {
     }
     if (verb !== "pin" || names.length === 0)
       throw new KpiError("spec", `supplies: ${JSON.stringify(args.positionals.join(" "))} is no request`, {
-        expected: "kpi supplies, or kpi supplies pin NAME",
+        expected: "kpi supplies, or kpi supplies pin NAME...",
       });
     for (const name of names) {
       const pins = await pinSupply(name, {
@@ -90,8 +89,8 @@ export const machineCommands: Readonly<Record<string, Command>> = {
   supplies: {
     readOnly: true,
     summary: "what the pipeline needs from outside, where it came from, its hash",
-    more: "kpi supplies pin NAME fetches an upstream file whose hash is not known yet and records it in the lock file.",
-    positionals: ["[pin]", "[NAME]"],
+    more: "kpi supplies pin NAME... fetches upstream files whose hash is not known yet and records it in the lock file.",
+    positionals: ["[pin]", "[NAME...]"],
     options: { json },
     run: supplies,
   },
@@ -107,14 +106,8 @@ export const machineCommands: Readonly<Record<string, Command>> = {
     options: { cluster, out: { type: "string", value: "FILE", help: "where (default: ./kpi-bundle.tar.gz)" } },
     run: (args) =>
       interruptible(async (signal) => {
-        const { state } = kpiPaths();
-        const name = text(args, "cluster") ?? clusterNames(state)[0] ?? "kpi";
-        const out = await bundle(
-          new ClusterDir(state, name),
-          resolve(text(args, "out") ?? "kpi-bundle.tar.gz"),
-          signal,
-        );
-        return show(out);
+        const out = resolve(text(args, "out") ?? "kpi-bundle.tar.gz");
+        return show(await bundle(kpiPaths().state, text(args, "cluster"), out, signal));
       }),
   },
 

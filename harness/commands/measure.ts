@@ -39,7 +39,7 @@ async function traceRun(args: Arguments): Promise<number> {
     // A later run may have found the cluster unchanged, and has nothing to tell.
     const [only, ...others] = clusterNames(state);
     const made = only === undefined || others.length > 0 ? undefined : new ClusterDir(state, only).read()?.run;
-    const dir = runDir(state, text(args, "run") ?? made);
+    const dir = runDir(state, text(args, "run"), made);
     const out = resolve(text(args, "out") ?? join(dir, "trace.json"));
     say(`asking the nodes of ${basename(dir)}, if they still run`);
     const missing = await collectIfRunning(state, dir, signal);

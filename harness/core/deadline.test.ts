@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { notYet, until } from "./deadline.ts";
+import { elapse, notYet, until } from "./deadline.ts";
 import { milliseconds } from "./duration.ts";
 import { KpiError } from "./errors.ts";
 
@@ -53,4 +53,16 @@ describe("until", () => {
     stop.abort(new KpiError("interrupted", "stopped"));
     expect((await work)?.what).toBe("stopped");
   });
+});
+
+test("what takes longer than a timer can is waited for all the same", async () => {
+  const stop = new AbortController();
+  const weeks = milliseconds(600 * 3_600_000);
+  const over = async (work: Promise<unknown>) => (await work, "over");
+  const long = over(elapse(weeks, stop.signal));
+  const awaited = over(until("x", weeks, () => new Promise(() => {}), { signal: stop.signal }));
+  const short = elapse(milliseconds(50), stop.signal).then(() => "not yet");
+  expect(await Promise.race([long, awaited, short])).toBe("not yet");
+  stop.abort(new KpiError("interrupted", "stopped"));
+  expect([(await failure(long))?.what, (await failure(awaited))?.what]).toEqual(["stopped", "stopped"]);
 });

@@ -4,6 +4,9 @@ import { type ErrorFields, KpiError } from "./errors.ts";
 /** The pauses between attempts, in milliseconds; the last one repeats. Short first: most conditions are met soon. */
 const backOff = [50, 100, 250, 500, 1_000, 2_000] as const;
 
+/** The longest that a timer takes, in milliseconds, some 24 days: what is longer would end at once. */
+const longestTimer = 2 ** 31 - 1;
+
 class NotYet extends Error {}
 
 /** Thrown by an attempt to say "try again"; `reason` is what a timeout reports as last seen. */
@@ -31,7 +34,7 @@ export async function until<T>(
 ): Promise<T> {
   const { signal, every, ...fields } = options;
   const started = performance.now();
-  const timeLimit = AbortSignal.timeout(deadline);
+  const timeLimit = AbortSignal.timeout(Math.min(deadline, longestTimer));
   const stop = signal === undefined ? timeLimit : AbortSignal.any([signal, timeLimit]);
   let tries = 0;
   let last = "nothing yet";
@@ -61,12 +64,18 @@ export async function until<T>(
 }
 
 /** Resolves after `duration`, or at once when `signal` aborts; for the back-off above and for drawing, not for waiting on things. */
-function pause(duration: Duration, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const timer = setTimeout(resolve, duration);
-  signal.addEventListener("abort", () => resolve(), { once: true });
-  return promise.finally(() => clearTimeout(timer));
+async function pause(duration: Duration, signal: AbortSignal): Promise<void> {
+  let left: number = duration;
+  while (left >= 0 && !signal.aborted) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, Math.min(left, longestTimer));
+    const stop = () => resolve();
+    signal.addEventListener("abort", stop, { once: true });
+    await promise;
+    signal.removeEventListener("abort", stop);
+    clearTimeout(timer);
+    left -= longestTimer;
+  }
 }
 
 /** Lets time pass that is itself the point: how long a fault stays, when the next one is due. Never for waiting on a condition. Rejects with the abort's reason. */

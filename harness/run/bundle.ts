@@ -3,17 +3,28 @@ import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
 import { accessIfThere } from "./access.ts";
-import { type ClusterDir, latestRun } from "./cluster.ts";
+import { ClusterDir, clusterNames, latestRun } from "./cluster.ts";
 import { collectEvidence } from "./evidence.ts";
 import { declare } from "./journal.ts";
 
 /**
- * Writes one archive (.tar.gz, 0600) with the newest run's directory and, while the cluster is there, fresh evidence from
- * it. Works with the API or the nodes down: what cannot be had is named inside. Holds no secret. Returns its path.
+ * Writes one archive (.tar.gz, 0600) with the directory of a cluster's run, the newest of all unless named, and, while the cluster is
+ * there, fresh evidence from it. Works with the API or the nodes down: what cannot be had is named inside. Holds no secret. Returns its
+ * path. Throws a `spec` error for a cluster that is not there and has left no run.
  */
-export async function bundle(cluster: ClusterDir, out: string, signal: AbortSignal): Promise<string> {
-  const state = cluster.read();
-  const newest = state?.run ?? latestRun(cluster.stateDir);
+export async function bundle(
+  stateDir: string,
+  name: string | undefined,
+  out: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const known = clusterNames(stateDir);
+  const cluster = new ClusterDir(stateDir, name ?? known[0] ?? "kpi");
+  const newest = cluster.read()?.run ?? latestRun(stateDir, name);
+  if (newest === undefined && name !== undefined)
+    throw new KpiError("spec", `there is no cluster ${JSON.stringify(name)}, and no run of it`, {
+      expected: known.join(", ") || "none exists",
+    });
   if (newest === undefined) throw new KpiError("host", "there is no run to bundle", { hint: "kpi up makes one" });
   const staging = mkdtempSync(join(cluster.stateDir, "bundle-"));
   using _intent = declare(cluster.stateDir, { kind: "path", path: staging });
@@ -21,7 +32,8 @@ export async function bundle(cluster: ClusterDir, out: string, signal: AbortSign
     const access = await accessIfThere(cluster);
     if (access !== undefined) await collectEvidence(access, join(staging, "now"), signal);
     const parts = ["-C", cluster.runsDir, newest, ...(access === undefined ? [] : ["-C", staging, "now"])];
-    await run("sh", ["-c", 'umask 077 && exec tar -czf "$@"', "tar", out, ...parts], { signal });
+    const tar = ["-c", 'umask 077 && exec tar -czf "$@"', "tar", out, ...parts];
+    await run("sh", tar, { signal, accept: [0, 1] }); // 1: a file changed meanwhile, as a console that is written does
     return out;
   } finally {
     rmSync(staging, { recursive: true, force: true });

@@ -2,6 +2,7 @@ import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { Plan } from "../core/plan.ts";
+import { isLabDir } from "../lab/lab.ts";
 import { entries } from "../tools/directory.ts";
 import type { Process } from "../tools/owner.ts";
 import { writeWhole } from "../tools/whole-file.ts";
@@ -95,7 +96,18 @@ export function clusterNames(stateDir: string): string[] {
   return entries(join(stateDir, "clusters"));
 }
 
-/** The newest run's name, whatever its cluster: names begin with the time. */
-export function latestRun(stateDir: string): string | undefined {
-  return entries(join(stateDir, "runs")).at(-1);
+/** The newest run's name, of one cluster or whatever its cluster: names begin with the time. */
+export function latestRun(stateDir: string, cluster?: string): string | undefined {
+  const time = "0000-00-00T00-00-00-".length;
+  return entries(join(stateDir, "runs"))
+    .filter((run) => cluster === undefined || run.slice(time) === cluster)
+    .at(-1);
+}
+
+/** Throws a `spec` error unless a cluster, and the lab that it runs in, can be called so; `what` says where the name stands. */
+export function checkClusterName(name: string, what: string): void {
+  if (!name.includes("/") && isLabDir(join("/labs", name))) return;
+  throw new KpiError("spec", `${what}: ${JSON.stringify(name)} is no name of a lab`, {
+    expected: "1 to 40 lower case letters, digits and dashes that begin and end with a letter or digit",
+  });
 }

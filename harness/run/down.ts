@@ -1,4 +1,3 @@
-import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { KpiError, renderError } from "../core/errors.ts";
 import type { Host } from "../core/plan.ts";
@@ -82,9 +81,4 @@ function isFork(cluster: ClusterDir): boolean {
   } catch {
     return false; // its state is damaged, and it is removed for that
   }
-}
-
-/** Forgets images and supplies, too. */
-export function purgeCache(cache: string): void {
-  rmSync(cache, { recursive: true, force: true });
 }

@@ -6,17 +6,19 @@ import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { entries } from "../tools/directory.ts";
 import { readWhole } from "../tools/whole-file.ts";
-import { latestRun } from "./cluster.ts";
 
-/** A run's directory; without an id the newest one's. Throws a `spec` error that names the runs there are. */
-export function runDir(state: string, id: string | undefined): string {
-  const name = id ?? latestRun(state);
+/**
+ * A run's directory; without an id that of `preferred`, or the newest one's. A fork's directory is none: it has no events. Throws a `spec`
+ * error that names the runs there are.
+ */
+export function runDir(state: string, id: string | undefined, preferred?: string): string {
+  const runs = join(state, "runs");
+  const known = entries(runs).filter((run) => existsSync(join(runs, run, "events.ndjson")));
+  const name = id ?? known.find((run) => run === preferred) ?? known.at(-1);
   if (name === undefined) throw new KpiError("host", "there is no run yet", { hint: "make one with: kpi up" });
-  const dir = join(state, "runs", name);
-  if (!name.includes("/") && existsSync(join(dir, "events.ndjson"))) return dir;
-  const known = entries(join(state, "runs")).slice(-5);
+  if (known.includes(name)) return join(runs, name);
   throw new KpiError("spec", `there is no run ${JSON.stringify(name)}`, {
-    expected: known.join(", ") || "none exists",
+    expected: known.slice(-5).join(", ") || "none exists",
   });
 }
 

@@ -8,7 +8,7 @@ import { type Access, openAccess } from "./access.ts";
 import { checkpointKey, currentInputs, inputChanges, justReady } from "./checkpoint-key.ts";
 import { makeCheckpoint } from "./checkpoint.ts";
 import { listCheckpoints, type StoredCheckpoint } from "./checkpoint-store.ts";
-import { ClusterDir } from "./cluster.ts";
+import { checkClusterName, ClusterDir } from "./cluster.ts";
 import { unmakeCluster } from "./down.ts";
 import { type Mark, forkCheckpoint, unusable } from "./fork.ts";
 import { holdCluster } from "./hold.ts";
@@ -56,6 +56,7 @@ export class Checkpoint {
   /** Goes on from here in a lab of its own. Throws when the checkpoint may not be used, or the fork does not become Ready. */
   async fork({ as, signal = never, began = performance.now(), onMark }: ForkRequest = {}): Promise<RunningCluster> {
     const { stored, paths } = this;
+    if (as !== undefined) checkClusterName(as, "--as");
     using held = as === undefined ? holdFree(paths.state, this.plan.cluster) : hold(new ClusterDir(paths.state, as));
     const { cluster } = held;
     const unfit = this.unfit(this.plan, signal);

@@ -59,8 +59,10 @@ export async function up(options: UpOptions): Promise<UpResult> {
   const { paths, plan } = options;
   const cluster = new ClusterDir(paths.state, plan.cluster);
   // What is wrong with the surroundings is said before anything is made, not when a stage stumbles over it.
-  if (plan.host.kind === "lab") checkLabDir(cluster.labDir);
-  if (options.checkpoint) checkpointSpace();
+  if (plan.host.kind === "lab") {
+    checkLabDir(cluster.labDir);
+    if (options.checkpoint) checkpointSpace();
+  }
   using _lock = holdCluster(cluster);
   using log = new RunLog(runId(plan.cluster, new Date()), cluster.runsDir, [options.listen]);
   using _commands = onCommandEnd((ended) => log.emit({ type: "command", ...ended }));
