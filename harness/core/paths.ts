@@ -5,7 +5,7 @@ import { KpiError } from "./errors.ts";
 /** Variables, by name; what is undefined is not set. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Where kpi keeps things: `cache` may be deleted at any time, `state` describes what is running. Absolute paths. */
+/** Where kpi keeps things: `cache` may be deleted while nothing runs, `state` describes what is running. Absolute paths. */
 export interface KpiPaths {
   readonly cache: string;
   readonly state: string;

@@ -29,10 +29,11 @@ test("followConsoles hands over every line once, also of a file that appears lat
   const seen: string[] = [];
   const both = Promise.withResolvers<void>();
   appendFileSync(join(dir, "a.log"), "early\n");
-  using _follower = followConsoles(dir, ["a", "b"], (node, line) => {
+  const onLine = (node: string, line: string) => {
     seen.push(`${node}: ${line}`);
     if (seen.length === 3) both.resolve();
-  });
+  };
+  using _follower = followConsoles(dir, ["a", "b"], onLine, both.reject);
   appendFileSync(join(dir, "a.log"), "late\n");
   appendFileSync(join(dir, "b.log"), `KPI-VERDICT ${verdict}\n`);
   await both.promise;

@@ -36,12 +36,14 @@ export interface ConsoleFollower extends Disposable {
 
 /**
  * Follows `<dir>/<node>.log` of every node by file system events, from the beginning of each file, and hands over every
- * line once. Files may appear later than the follower.
+ * line once. Files may appear later than the follower. What `onLine` throws, or a file that cannot be read, is told to `onError`: file
+ * events come from nowhere that could throw it on.
  */
 export function followConsoles(
   dir: string,
   nodes: readonly string[],
   onLine: (node: string, line: string) => void,
+  onError: (error: unknown) => void,
 ): ConsoleFollower {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   const buffer = new Uint8Array(64 * 1024);
@@ -62,6 +64,8 @@ export function followConsoles(
         position.offset += count;
         position.lines.push(buffer.subarray(0, count));
       }
+    } catch (error) {
+      onError(error);
     } finally {
       closeSync(file);
     }

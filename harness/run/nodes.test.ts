@@ -50,10 +50,10 @@ describe("NodeWatch", () => {
   test("a lost domain ends every wait", async () => {
     const { watch } = setUp();
     const waiting = watch.step("n1", "ready", never).catch((error: KpiError) => error);
-    watch.lost("n1", "paused: the disk is full", "free some space");
+    watch.lost("n1", "paused: no space left on the host", "free some space");
     expect(await waiting).toMatchObject({
       kind: "host",
-      what: "n1: paused: the disk is full",
+      what: "n1: paused: no space left on the host",
       hint: "free some space",
     });
   });
@@ -64,14 +64,5 @@ describe("NodeWatch", () => {
     const waiting = watch.step("n1", "dns", stop.signal).catch((error: Error) => error);
     stop.abort(new Error("enough"));
     expect(await waiting).toMatchObject({ message: "enough" });
-  });
-
-  test("lastSeen tells the last verdict, else the last line", () => {
-    const { watch } = setUp();
-    expect(watch.lastSeen("n1")).toBe("no console output");
-    watch.line("n1", "Started OpenSSH");
-    expect(watch.lastSeen("n1")).toBe("console: Started OpenSSH");
-    watch.line("n1", line("route", true, "via 192.168.122.1"));
-    expect(watch.lastSeen("n1")).toBe("route: via 192.168.122.1");
   });
 });

@@ -13,7 +13,7 @@ interface Watched {
   readonly verdicts: Map<string, Verdict>;
   readonly lines: string[];
   readonly waiters: Set<() => void>;
-  failure?: KpiError;
+  failure?: unknown;
 }
 
 /**
@@ -47,7 +47,7 @@ export class NodeWatch {
     wake(watched);
   }
 
-  /** Takes from libvirt that a node's domain can no longer run: crashed, or paused because the disk is full. */
+  /** Takes from libvirt that a node's domain can no longer run: crashed, or paused because the host has no space left for its disk. */
   lost(node: string, what: string, hint?: string): void {
     const watched = this.nodes.get(node);
     if (watched === undefined) return;
@@ -57,6 +57,14 @@ export class NodeWatch {
       evidence: [this.evidence(node)],
     });
     wake(watched);
+  }
+
+  /** Takes that nothing more can be known of the nodes: a full disk, say, on which their lines cannot be written down. */
+  failed(error: unknown): void {
+    for (const watched of this.nodes.values()) {
+      watched.failure ??= error;
+      wake(watched);
+    }
   }
 
   /**
@@ -75,18 +83,6 @@ export class NodeWatch {
       watched.waiters.add(resolve);
       await orAborted(signal, promise).finally(() => watched.waiters.delete(resolve));
     }
-  }
-
-  /** What a node was doing last: for a timeout's text. */
-  lastSeen(node: string): string {
-    const watched = this.nodes.get(node);
-    const verdict = [...(watched?.verdicts.values() ?? [])].at(-1);
-    const line = watched?.lines.at(-1);
-    return verdict !== undefined
-      ? `${verdict.step}: ${verdict.detail}`
-      : line === undefined
-        ? "no console output"
-        : `console: ${line}`;
   }
 
   private refused(node: string, verdict: Verdict): KpiError {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { notYet, orAborted, ticks, until } from "../core/deadline.ts";
 import { type Duration, minutes, seconds } from "../core/duration.ts";
-import { exitCode, KpiError } from "../core/errors.ts";
+import { exitCode, isRefusal, KpiError } from "../core/errors.ts";
 import type { RunEventBody } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { nodesMissing, type NodeState, type PodState } from "../tools/kube-state.ts";
@@ -25,7 +25,12 @@ export function watchNodes(
   const names = plan.nodes.map(({ name }) => name);
   const nodes = new NodeWatch(names, emit, (node) => join(consoleDir, `${node}.log`));
   if (access.lab === undefined) recordConsoles(access.libvirt, consoleDir, names, stop.signal);
-  const consoles = followConsoles(consoleDir, names, (node, line) => nodes.line(node, line));
+  const consoles = followConsoles(
+    consoleDir,
+    names,
+    (node, line) => nodes.line(node, line),
+    (error) => nodes.failed(error),
+  );
   // The kernel's file events can miss the last write of a burst; three file sizes a second cost nothing.
   const reading = (async () => {
     for await (const _ of ticks(seconds(1), stop.signal)) consoles.flush();
@@ -40,7 +45,9 @@ export function watchNodes(
     }
   })();
   domains.catch((error: unknown) => {
-    if (!stop.signal.aborted) emit({ type: "note", text: `libvirt's events ended: ${String(error)}` });
+    if (stop.signal.aborted) return;
+    if (isRefusal(error)) return nodes.failed(error); // what was said cannot be written down
+    emit({ type: "note", text: `libvirt's events ended: ${String(error)}` });
   });
   return {
     nodes,
@@ -67,7 +74,7 @@ export async function fetchKubeconfig(access: Access, signal: AbortSignal): Prom
   access.keepKubeconfig(stdout);
 }
 
-/** Watches the API until every planned node is Ready with the planned version, telling each node's change as it comes. */
+/** Watches the API until every planned node is Ready, telling each node's change as it comes. */
 export async function awaitReady(
   access: Access,
   emit: (body: RunEventBody) => void,
