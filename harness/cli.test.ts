@@ -57,6 +57,22 @@ describe("bad input", () => {
   });
 });
 
+test("what cannot be reaped fails kpi reap, and no other command", async () => {
+  const own = join(dir, "left");
+  const entry = { id: "1-1-a", at: "", owner: { pid: process.pid, start: 1, command: "up" } };
+  const intent = { kind: "cluster", cluster: "stuck", host: { kind: "libvirt", uri: "qemu:///system" } };
+  const terraform = join(own, "clusters", "stuck", "terraform", "config", "terraform-libvirt");
+  for (const place of [join(own, "journal"), terraform]) mkdirSync(place, { recursive: true });
+  writeFileSync(join(terraform, "terraform.tfstate"), '{ "resources": [{}] }');
+  writeFileSync(join(own, "journal", "1-1-a.json"), JSON.stringify({ ...entry, intent }));
+  const asked = (...args: string[]) =>
+    run(bun, [cli, ...args], { env: { KPI_STATE: own, KPI_CACHE: join(dir, "cache") }, accept: [0, 1, 2] });
+  const reaped = await asked("reap");
+  expect(reaped).toMatchObject({ code: 1, stdout: "" });
+  expect(reaped.stderr).toContain("kpi: could not remove cluster stuck: ");
+  expect(await asked("image")).toMatchObject({ code: 0, stdout: expect.stringContaining("image") });
+});
+
 test("help lists every command, and each command explains itself", async () => {
   const overview = await kpi("--help");
   expect(overview.code).toBe(0);

@@ -81,6 +81,14 @@ describe("the store", () => {
     expect(ids()).toEqual([]);
   });
 
+  test("the one that has just been made stays and replaces the others, also where the clock was set back meanwhile", () => {
+    make("before", { key: "k", madeAt: "2026-01-02T00:00:00Z" });
+    make("made", { key: "k", madeAt: "2026-01-01T00:00:00Z" });
+    expect(store.evict(cache, 100, "made").map(({ manifest }) => manifest.id)).toEqual(["before"]);
+    expect(ids()).toEqual(["made"]);
+    store.evict(cache, 0);
+  });
+
   test("what a dead process was making or removing is stale, what a living one is making is not", () => {
     const mine = store.stagingDir(cache);
     const dead = join(store.checkpointsDir(cache), ".gone-1-1-aaaa");

@@ -150,9 +150,13 @@ export function toEvict(candidates: readonly Candidate[], space: number): string
   return gone;
 }
 
-/** Makes room: removes what `toEvict` names but `keep`, and unused ones that a newer one of the same key replaces. Returns what went. */
+/**
+ * Makes room: removes what `toEvict` names, and unused ones that a newer one of the same key replaces; never `keep`, which has just been
+ * made, whatever the clock said then. Returns what went.
+ */
 export function evict(cache: string, space: number, keep?: string): StoredCheckpoint[] {
-  const all = listCheckpoints(cache);
+  const isKept = ({ manifest }: StoredCheckpoint) => manifest.id === keep;
+  const all = listCheckpoints(cache).sort((a, b) => Number(isKept(b)) - Number(isKept(a)));
   const replaced = all.filter(({ manifest }, index) =>
     all.slice(0, index).some((newer) => newer.manifest.key === manifest.key),
   );

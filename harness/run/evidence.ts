@@ -58,7 +58,7 @@ export async function collectEvidence(access: Access, dir: string, signal?: Abor
     }
   };
   const fromLibvirt = async (node: string) => {
-    keep(join(node, "domain.xml"), await access.libvirt.dumpXml(node));
+    keep(join(node, "domain.xml"), await access.libvirt.dumpXml(node, signal));
   };
   const fromApi = async () => {
     const kube = access.kube();

@@ -52,7 +52,7 @@ export const toStderr = (line: string): void => void process.stderr.write(`${lin
 
 /** Tells who waits for the end what is going on. */
 export function sayStopping(why: KpiError, say = toStderr): void {
-  say(`kpi: ${why.what}: stopping and removing what was made; once more to leave at once`);
+  say(`kpi: ${why.what}: stopping and removing what is not finished; once more to leave at once`);
 }
 
 /**

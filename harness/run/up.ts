@@ -123,6 +123,7 @@ async function make(options: UpOptions, cluster: ClusterDir, log: RunLog): Promi
     stop.throwIfAborted();
     touched = true;
     await makeWay(cluster, (text) => log.emit({ type: "note", stage: "apply", text }));
+    stop.throwIfAborted(); // that took its time
     begun = declare(paths.state, { kind: "cluster", cluster: plan.cluster, host: plan.host });
     cluster.write({ ...state, phase: "making" });
     return stages.apply(stop);
