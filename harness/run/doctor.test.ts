@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { projectRoot } from "../core/paths.ts";
 import { type Host, type Plan, planCluster } from "../core/plan.ts";
 import { loadSpec } from "../core/spec.ts";
-import { blocking, judge, renderDoctor } from "./doctor.ts";
+import { blocking, judge, renderDoctor, withFreed } from "./doctor.ts";
 import { readMemory } from "./capacity.ts";
 import { type Facts, readAptTargets, readOs } from "./doctor-facts.ts";
 import { describeFixes } from "./doctor-fix.ts";
@@ -119,6 +119,8 @@ test("too little memory names what is needed and what is there", () => {
   const small = { ...emulated, memory: { totalMiB: 4_096, availableMiB: 2_048 } };
   expect(blocking(judge(small, lab))).toMatchObject([{ title: "memory, cores, disk", outcome: "wrong" }]);
   expect(blocking(judge(small, lab))[0]?.seen).toMatch(/^memory: needs [\d.]+ GiB, 2 GiB are there$/);
+  const freed = withFreed(small, { memoryMiB: 4_096, diskGiB: 0 }); // by the cluster that goes before
+  expect(blocking(judge(freed, lab))).toEqual([]);
 });
 
 test("an Ubuntu hypervisor as platform.md wants it is ready; nothing of a lab is asked for", () => {
