@@ -6,7 +6,6 @@ import type { KpiPaths } from "../core/paths.ts";
 import { damage } from "../lab/checkpoint.ts";
 import { makeOverlays, placeDisks, restorePaused } from "../lab/checkpoint-restore.ts";
 import { startLab } from "../lab/lab.ts";
-import { checkLabDir } from "../lab/layout.ts";
 import { type Process, processStart } from "../tools/owner.ts";
 import { Terraform } from "../tools/terraform.ts";
 import { writeWhole } from "../tools/whole-file.ts";
@@ -69,7 +68,6 @@ export async function forkCheckpoint(options: ForkOptions): Promise<Fork> {
     marks.push(reached);
     options.onMark?.(reached);
   };
-  checkLabDir(cluster.labDir);
   if (cluster.exists() || existsSync(cluster.labDir))
     throw new KpiError("spec", `there is a cluster or lab ${name} already`, { hint: `kpi down --lab ${name}` });
   using place = await admit(plan, paths, { name, signal, onQueued: (why) => mark(`waiting: ${why}`) });

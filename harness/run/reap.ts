@@ -33,7 +33,9 @@ export async function reap(
   };
   for (const entry of inOrder(orphans(state))) {
     const { pid, command } = entry.owner;
-    const { what, outcome } = await unmakeHeld(entry, state);
+    const unmade = await attempt(describe(entry.intent), () => unmakeHeld(entry, state));
+    if (unmade === undefined) continue;
+    const { what, outcome } = unmade;
     if (outcome === "removed") note(`${what}, left by process ${pid}${command === "" ? "" : ` (${command})`}`);
     // What stays is tried again by the next command; this one may be the `down` that ends it for good.
     if (outcome !== "stays") forget(state, entry);
@@ -98,7 +100,7 @@ async function unmake({ intent }: JournalEntry, state: string): Promise<Unmade> 
 }
 
 /** Does one thing of many: that it fails is said, and ends nothing else. Undefined then. */
-async function attempt(what: string, work: () => Promise<boolean>): Promise<boolean | undefined> {
+async function attempt<T>(what: string, work: () => Promise<T>): Promise<T | undefined> {
   try {
     return await work();
   } catch (error) {

@@ -21,3 +21,16 @@ test.each(["My_Fork", "../../x", "", "a/b", "-a", "a".repeat(41)])(
     }
   },
 );
+
+test.each(["one", undefined])("where no lab can be, no fork is begun (as %p)", async (as) => {
+  const dir = mkdtempSync(join(tmpdir(), "running-"));
+  try {
+    const stored = { manifest: { plan: { cluster: "kpi" } } } as unknown as StoredCheckpoint;
+    const checkpoint = new Checkpoint(stored, { cache: join(dir, "cache"), state: join(dir, "s".repeat(100)) });
+    const refused = await checkpoint.fork(as === undefined ? {} : { as }).catch((error: unknown) => error);
+    expect(refused).toMatchObject({ kind: "host", what: expect.stringContaining("the path of its libvirt socket is") });
+    expect(readdirSync(dir)).toEqual([]);
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+});

@@ -3,6 +3,7 @@ import { KpiError } from "../core/errors.ts";
 import type { OnProgress } from "../core/event.ts";
 import { type KpiPaths, kpiPaths } from "../core/paths.ts";
 import type { Plan } from "../core/plan.ts";
+import { checkLabDir } from "../lab/layout.ts";
 import { tryLock } from "../tools/owner.ts";
 import { type Access, openAccess } from "./access.ts";
 import { checkpointKey, currentInputs, inputChanges, justReady } from "./checkpoint-key.ts";
@@ -183,6 +184,7 @@ interface Held extends Disposable {
 }
 
 function hold(cluster: ClusterDir): Held {
+  checkLabDir(cluster.labDir);
   const lock = holdCluster(cluster);
   return { cluster, [Symbol.dispose]: () => lock[Symbol.dispose]() };
 }
@@ -191,6 +193,7 @@ function hold(cluster: ClusterDir): Held {
 function holdFree(state: string, name: string): Held {
   for (let number = 1; ; number += 1) {
     const cluster = new ClusterDir(state, `${name}-f${number}`);
+    checkLabDir(cluster.labDir);
     if (cluster.exists() || existsSync(cluster.labDir)) continue;
     const lock = tryLock(cluster.lockPath);
     if ("heldBy" in lock) continue;
