@@ -4,9 +4,9 @@ import type { Capacity } from "../core/capacity.ts";
 import { seconds } from "../core/duration.ts";
 import { openLab } from "../lab/lab.ts";
 import { filesBelow } from "../tools/directory.ts";
+import { remoteMachine } from "../tools/libvirt-uri.ts";
 import { Libvirt } from "../tools/libvirt.ts";
 import type { ClusterDir, ClusterState } from "./cluster.ts";
-import { isRemote } from "./doctor-facts.ts";
 
 /** Memory and disk of this machine. */
 export type Room = Pick<Capacity, "memoryMiB" | "diskGiB">;
@@ -19,7 +19,7 @@ export async function heldBy(cluster: ClusterDir): Promise<Room> {
   const plan = planOf(cluster);
   const uri =
     plan?.host.kind === "libvirt" ? plan.host.uri : (await openLab(cluster.labDir).catch(() => undefined))?.uri;
-  if (plan === undefined || uri === undefined || isRemote(uri)) return { memoryMiB: 0, diskGiB: 0 };
+  if (plan === undefined || uri === undefined || remoteMachine(uri) !== undefined) return { memoryMiB: 0, diskGiB: 0 };
   const own = new Set(plan.nodes.map(({ name }) => name));
   const domains = await new Libvirt(uri).domains(AbortSignal.timeout(seconds(10))).catch(() => []);
   const bytes = filesBelow(cluster.labDir).reduce((sum, file) => sum + sizeOnDisk(join(cluster.labDir, file)), 0);

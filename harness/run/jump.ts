@@ -1,5 +1,5 @@
-import type { Socket } from "node:net";
 import { randomBytes } from "node:crypto";
+import type { Socket } from "node:net";
 import { parseNetwork } from "../core/address.ts";
 import type { Plan } from "../core/plan.ts";
 import { createProxy, established } from "../lab/proxy.ts";
@@ -14,7 +14,7 @@ import type { Proxy } from "../tools/tunnel.ts";
  */
 export async function openJump({ host, network }: Plan): Promise<Proxy | undefined> {
   const machine = host.kind === "libvirt" ? remoteMachine(host.uri) : undefined;
-  const served = parseNetwork(network.cidr);
+  const served = machine === undefined ? undefined : parseNetwork(network.cidr);
   if (machine === undefined || served === undefined) return undefined;
   const [user, secret] = ["kpi", randomBytes(24).toString("base64url")];
   const bySsh = (client: Socket, to: string, port: number, rest: Buffer) => {

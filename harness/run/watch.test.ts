@@ -10,8 +10,9 @@ import { watchNodes } from "./watch.ts";
 const dir = mkdtempSync(join(tmpdir(), "watch-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
-/** A cluster whose libvirt has nothing to say. */
+/** A cluster in a lab whose libvirt has nothing to say. */
 const silent = {
+  lab: {},
   libvirt: {
     async *events(signal: AbortSignal) {
       await new Promise((done) => signal.addEventListener("abort", done, { once: true }));
