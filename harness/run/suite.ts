@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from "node:fs";
+import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import { type Duration, minutes } from "../core/duration.ts";
 import { KpiError, renderError } from "../core/errors.ts";
@@ -88,7 +89,9 @@ function parts({ unitOnly, files, title }: SuiteOptions): Part[] {
     },
     { name: "shell", command: ["shellcheck", ...scripts()], single: true },
   ];
-  const unit: Part = { name: "unit tests", command: [...bunTest, "--parallel", ...units] };
+  // One more than there are cores: some wait for what they have started.
+  const sideBySide = `--parallel=${availableParallelism() + 1}`;
+  const unit: Part = { name: "unit tests", command: [...bunTest, sideBySide, ...units] };
   const lab: Part = { name: "tests of k3s-lab", command: goTest, single: true };
   if (unitOnly) return [...checks, unit];
   const bySpec = Map.groupBy(specFiles(), sharedSpec);
