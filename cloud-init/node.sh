@@ -37,9 +37,9 @@ verdict() {
   json "$2"
   read -r mono _ < /proc/uptime
   line="{\"kpi\":1,\"node\":\"$NODE\",\"step\":\"$step\",\"ok\":$1,\"detail\":$quoted,\"wall\":$EPOCHREALTIME,\"mono\":$mono}"
-  printf '%s\n' "$line" >> "$verdicts"
-  # The leading newline parts it from whatever a kernel message or a login prompt left on the line.
+  # The console first: a full disk takes no file. The leading newline parts it from what the kernel or a login prompt left on the line.
   if [[ -n $console && -w $console ]]; then printf '\nKPI-VERDICT %s\n' "$line" >> "$console" || true; fi
+  printf '%s\n' "$line" >> "$verdicts" || true
 }
 
 pass() { verdict true "$1"; }
@@ -85,11 +85,12 @@ check_interface() {
   seen="$INTERFACE up, $mac"
 }
 
-# The planned address and no other: a second one, from DHCP or an image, is what k3s might bind to.
+# The planned address and no other: a second one, from DHCP or an image, is what k3s might bind to. Its own, of the pods' network, are there
+# when it has run before.
 check_address() {
   local device family cidr _ found=()
   while read -r _ device family cidr _; do
-    if [[ $family == inet ]]; then found+=("$cidr on ${device%:}"); fi
+    if [[ $family == inet && $device != flannel.* && $device != cni0 ]]; then found+=("$cidr on ${device%:}"); fi
   done < <(ip -4 -oneline address show scope global)
   why="planned $ADDRESS on $INTERFACE only, found ${found[*]-no global IPv4 address}"
   [[ ${#found[@]} == 1 && ${found[0]} == "$ADDRESS on $INTERFACE" ]] || return 1
@@ -152,19 +153,25 @@ gate() {
 # fetch NAME URL SHA256 FILE: downloads with resume, verifies, and leaves FILE only when its hash is right.
 # Says why not on its standard output, for whoever runs it in the background.
 fetch() {
-  local name=$1 url=$2 want=$3 file=$4 got attempt error=
+  local name=$1 url=$2 want=$3 file=$4 got attempt resumed code error=
   for attempt in 1 2 3 4 5; do
-    # A stalled transfer is given up after 30 s; the next one goes on where it ended.
-    if error=$(curl -fsSL --connect-timeout 10 --speed-limit 1024 --speed-time 30 -C - -o "$file.part" "$url" 2>&1); then
+    resumed=false code=0
+    [[ ! -e $file.part ]] || resumed=true
+    # A stalled transfer is given up after 30 s, a slow one after half an hour; the next one goes on where it ended.
+    error=$(curl -fsSL --connect-timeout 10 --speed-limit 1024 --speed-time 30 --max-time 1800 -C - -o "$file.part" "$url" 2>&1) || code=$?
+    if ((code == 0)); then
       got=$(sha256sum < "$file.part")
       if [[ ${got%% *} == "$want" ]]; then
         mv "$file.part" "$file"
         return 0
       fi
       rm -f "$file.part"
-      echo "$name from $url: expected sha256 $want, got ${got%% *}"
-      return 1
+      error="expected sha256 $want, got ${got%% *}"
+      # Of two transfers it may be two files.
+      [[ $resumed == true ]] || { echo "$name from $url: $error" && return 1; }
     fi
+    # A server that cannot go on where it ended begins anew.
+    ((code != 33 && code != 36)) || rm -f "$file.part"
     pause "$attempt"
   done
   rm -f "$file.part"
@@ -223,14 +230,16 @@ install_unit() {
   pass "$VERSION as $unit.service"
 }
 
-# `systemctl start` returns at the unit's first success or failure, so nothing is polled; `timeout` is the bound.
+# `systemctl start` returns at the unit's first success or failure, so nothing is polled; `timeout` is the bound. One that runs from before is
+# started anew: what it was started from has been replaced.
 start_unit() {
   step=service
-  local failures=0 left code state
+  local failures=0 left code state how=restart
   SECONDS=0
   while left=$((START_SECONDS - SECONDS)) && ((left > 0)); do
     code=0
-    timeout "$left" systemctl start "$unit" 2>/dev/null || code=$?
+    timeout "$left" systemctl "$how" "$unit" 2>/dev/null || code=$?
+    how=start
     ((code != 0)) || { pass "$unit active after ${SECONDS} s" && return; }
     ((code == 124)) || ((++failures < 3)) || break
   done

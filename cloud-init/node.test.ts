@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
@@ -67,10 +67,10 @@ async function boot(change: Partial<typeof machine> = {}, settings: Partial<type
     ["--net", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child=KILL", "sh", "-c", lines.join("\n")],
     { accept: [0, 1], env: { ROOT: root, HERE: import.meta.dir } },
   );
-  const verdicts = readFileSync(join(root, "var/log/kpi/verdict.ndjson"), "utf8")
-    .trim()
+  const kept = join(root, "var/log/kpi/verdict.ndjson");
+  const verdicts = (statSync(kept).isFile() ? readFileSync(kept, "utf8") : "")
     .split("\n")
-    .map((line) => JSON.parse(line));
+    .flatMap((line) => (line === "" ? [] : [JSON.parse(line)]));
   const installed = ["usr", "etc/rancher", "etc/systemd", "var/lib"].filter((path) => existsSync(join(root, path)));
   return { ...result, verdicts, last: verdicts.at(-1), installed, root };
 }
@@ -105,6 +105,19 @@ describe("the gate", () => {
     const { last } = await boot({ address: `${machine.address}; ip address add 192.168.122.77/24 dev eth0` });
     expect(last).toMatchObject({ step: "address", ok: false });
     expect(last.detail).toContain("192.168.122.77/24 on eth0");
+  });
+
+  test.concurrent("k3s's own addresses are none that it might bind to: the script can be run again", async () => {
+    const [bridge, overlay] = ["ip link add cni0 type bridge", "ip link add flannel.1 type bridge"];
+    const own = `${bridge}; ${overlay}; ip address add 10.42.0.1/24 dev cni0; ip address add 10.42.0.0/32 dev flannel.1`;
+    const { verdicts } = await boot({ address: `${machine.address}; ${own}` });
+    expect(verdicts[1]).toMatchObject({ step: "address", ok: true, detail: "192.168.122.10/24 on eth0" });
+  });
+
+  test.concurrent("where no file takes a verdict, the console still does", async () => {
+    const { root, code } = await boot({ dns: 'mkdir -p "$ROOT/var/log/kpi/verdict.ndjson"' });
+    expect(code).toBe(1);
+    expect(readFileSync(join(root, "console"), "utf8")).toMatch(/KPI-VERDICT .*"step":"dns","ok":false/);
   });
 
   test.concurrent("no default route", async () => {
@@ -167,6 +180,25 @@ describe("after the gate", () => {
     expect(`${stdout}${stderr}`).not.toContain("secretsecret");
     expect(existsSync(join(root, "var/lib/rancher/k3s/agent/images/airgap.tar"))).toBe(true);
     expect(readFileSync(join(root, "called"), "utf8")).toContain("systemctl --quiet --no-reload enable k3s kpi-node");
+  });
+
+  test.concurrent(
+    "k3s that runs from before is started anew, because what it was started from is replaced",
+    async () => {
+      const { root, verdicts } = await boot({}, { START_SECONDS: "1" });
+      expect(verdicts.find(({ step }) => step === "service")).toMatchObject({ ok: true });
+      expect(readFileSync(join(root, "called"), "utf8")).toMatch(/systemctl restart k3s$/m);
+    },
+  );
+
+  test.concurrent("a transfer that broke off, from a server that cannot go on with it, begins anew", async () => {
+    const curl = `#!/bin/sh
+      while [ $# -gt 1 ]; do [ "$1" != -o ] || out=$2; shift; done
+      [ -e "$KPI_ROOT/asked.\${1##*/}" ] || { : > "$KPI_ROOT/asked.\${1##*/}"; printf half > "$out"; exit 18; }
+      [ ! -s "$out" ] || exit 33
+      cp "\${1#file://}" "$out"`;
+    const { verdicts } = await boot({ dns: `${machine.dns}\ncat > "$ROOT/bin/curl" <<'CURL'\n${curl}\nCURL` });
+    expect(verdicts.find(({ step }) => step === "artefact")).toMatchObject({ ok: true });
   });
 
   test.concurrent("verdicts also go to the console, one line each, with both clocks", async () => {

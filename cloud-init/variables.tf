@@ -6,20 +6,20 @@ variable "network" {
     cidr           = string
     gateway        = string
     dns            = list(string)
-    interface      = string       # the name that a node's only interface gets
-    required_names = list(string) # must be answered by the resolver before the install begins
+    interface      = optional(string, "eth0") # the name that a node's only interface gets
+    required_names = list(string)             # must be answered by the resolver before the install begins
   })
 
   validation {
-    condition     = can(cidrhost(var.network.cidr, 1)) && can(regex("^\\d+\\.\\d+\\.\\d+\\.\\d+/\\d+$", var.network.cidr))
-    error_message = "network.cidr: expected an IPv4 network such as 192.168.122.0/24."
+    condition     = can(regex("^[0-9.]+/\\d+$", var.network.cidr)) && try(cidrhost(var.network.cidr, 0) == split("/", var.network.cidr)[0], false)
+    error_message = "network.cidr: expected an IPv4 network without host bits, such as 192.168.122.0/24."
   }
   validation {
-    condition     = can(cidrhost("${var.network.gateway}/32", 0))
-    error_message = "network.gateway: expected an IPv4 address such as 192.168.122.1."
+    condition     = can(regex("^[0-9.]+$", var.network.gateway)) && try(cidrhost("${var.network.gateway}/${split("/", var.network.cidr)[1]}", 0) == cidrhost(var.network.cidr, 0), false)
+    error_message = "network.gateway: expected an IPv4 address inside network.cidr, such as 192.168.122.1."
   }
   validation {
-    condition     = length(var.network.dns) > 0 && alltrue([for server in var.network.dns : can(cidrhost("${server}/32", 0))])
+    condition     = length(var.network.dns) > 0 && alltrue([for server in var.network.dns : can(regex("^[0-9.]+$", server)) && can(cidrhost("${server}/32", 0))])
     error_message = "network.dns: expected at least one resolver, each an IPv4 address."
   }
   validation {
@@ -59,6 +59,10 @@ variable "nodes" {
   validation {
     condition     = length(distinct(concat([for node in var.nodes : node.address], [var.network.gateway]))) == length(var.nodes) + 1
     error_message = "nodes: addresses must differ from each other and from network.gateway."
+  }
+  validation {
+    condition     = alltrue([for address in concat([for node in var.nodes : node.address], [var.network.gateway]) : try(!contains([cidrhost(var.network.cidr, 0), cidrhost(var.network.cidr, -1)], address), true)])
+    error_message = "nodes: neither a node nor network.gateway can have the first or the last address of network.cidr."
   }
   validation {
     condition     = alltrue([for node in var.nodes : can(regex("^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$", node.mac))]) && length(distinct([for node in var.nodes : node.mac])) == length(var.nodes)
@@ -101,8 +105,8 @@ variable "k3s" {
     error_message = "k3s: binary_sha256 and images_sha256 must be 64 hex digits."
   }
   validation {
-    condition     = alltrue([for cidr in [var.k3s.pod_cidr, var.k3s.service_cidr] : can(cidrhost(cidr, 1))])
-    error_message = "k3s: pod_cidr and service_cidr must be networks such as 10.42.0.0/16."
+    condition     = alltrue([for cidr in [var.k3s.pod_cidr, var.k3s.service_cidr] : can(regex("^[0-9.]+/\\d+$", cidr)) && try(cidrhost(cidr, 0) == split("/", cidr)[0], false)])
+    error_message = "k3s: pod_cidr and service_cidr must be IPv4 networks without host bits, such as 10.42.0.0/16."
   }
 }
 

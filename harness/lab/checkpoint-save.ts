@@ -65,6 +65,7 @@ export async function saveLab(lab: RunningLab, dir: string, options: SaveOptions
   const awake = new Machines(lab.uri); // what was paused goes on, whatever was aborted
   let began = performance.now();
   let resumedAt = 0;
+  const failed: unknown[] = []; // the first one counts: why it was not saved, before that somebody was not told the time
   try {
     await options.pause(machines);
     began = performance.now();
@@ -75,13 +76,14 @@ export async function saveLab(lab: RunningLab, dir: string, options: SaveOptions
     ]);
     await Promise.allSettled(saving); // none must still read when the machines go on
     await Promise.all(saving);
+  } catch (error) {
+    failed.push(error);
   } finally {
     resumedAt = Date.now();
-    const failed: unknown[] = [];
     // One after the other: a node whose neighbours are waking takes seconds to hear what time it is.
     for (const { name } of domains) await awake.goOn(name).catch((error: unknown) => failed.push(error));
-    if (failed.length > 0) throw failed[0];
   }
+  if (failed.length > 0) throw failed[0];
   const pausedFor = performance.now() - began;
   const saved = {
     domains: domains.map(({ targets: _, ...domain }) => domain),

@@ -35,6 +35,7 @@ const longestSocketPath = 107;
 const nameRule = /^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/;
 /** Host directories that something else covers inside a lab. */
 const covered = [
+  "/dev",
   "/run",
   "/var/run",
   "/sys",

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { Plan } from "../core/plan.ts";
 import type { Access } from "./access.ts";
 import { RunLog } from "./log.ts";
-import { watchNodes } from "./watch.ts";
+import { awaitReady, watchNodes } from "./watch.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "watch-"));
 afterAll(() => rmSync(dir, { recursive: true, force: true }));
@@ -33,4 +33,23 @@ test("where a console's lines cannot be written down, the steps of all nodes fai
   appendFileSync(join(consoles, "n1.log"), "Linux version 6.12\n");
   const full = { status: "rejected", reason: { code: "ENOSPC" } };
   expect(await ends).toMatchObject([full, full]);
+});
+
+test.each([
+  ["v1.34.3+k3s1", "n1"],
+  ["v1.34.2+k3s1", "n1 is Ready in another version"],
+])("a node that is Ready as %s, where v1.34.3+k3s1 is planned: %s", async (kubeletVersion, wanted) => {
+  const kube = {
+    watchNodes(onChange: (nodes: unknown[]) => void) {
+      onChange([{ name: "n1", ready: true, kubeletVersion }]);
+      return new Promise<never>(() => {});
+    },
+  };
+  const plan = { nodes: [{ name: "n1" }], k3s: { version: "v1.34.3+k3s1" } };
+  const ready = awaitReady({ plan, kube: () => kube } as unknown as Access, () => {}, new AbortController().signal);
+  const seen = await ready.then(
+    (nodes) => nodes.map(({ name }) => name).join(),
+    (error: Error) => error.message,
+  );
+  expect(seen).toContain(wanted);
 });

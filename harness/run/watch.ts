@@ -74,7 +74,10 @@ export async function fetchKubeconfig(access: Access, signal: AbortSignal): Prom
   access.keepKubeconfig(stdout);
 }
 
-/** Watches the API until every planned node is Ready, telling each node's change as it comes. */
+/**
+ * Watches the API until every planned node is Ready, telling each node's change as it comes. Throws a `claim` error when one is of another
+ * version than planned: then what was served was another release, whatever its hash.
+ */
 export async function awaitReady(
   access: Access,
   emit: (body: RunEventBody) => void,
@@ -99,7 +102,16 @@ export async function awaitReady(
     { signal: either },
   );
   try {
-    return await orAborted(either, Promise.race([promise, watching]));
+    const ready = await orAborted(either, Promise.race([promise, watching]));
+    const { version } = access.plan.k3s;
+    const other = ready.find((node) => names.includes(node.name) && node.kubeletVersion !== version);
+    if (other === undefined) return ready;
+    const hint = "the addresses of the supply are of another release: fixtures/supplies.lock.yaml";
+    throw new KpiError("claim", `${other.name} is Ready in another version`, {
+      expected: version,
+      got: other.kubeletVersion,
+      hint,
+    });
   } finally {
     stop.abort();
     watching.catch(() => {}); // it ends by our own abort

@@ -98,7 +98,10 @@ export async function parseLockNode(text: string, path: string): Promise<YamlNod
   return parsed.root;
 }
 
-/** What a schema cannot say: every source yields every promised file, and only promised files are placed. */
+/**
+ * What a schema cannot say: every source yields every promised file, only promised files are placed, and no address is of another version than
+ * the supply: an older release would pass for the new one, as its own list of hashes says.
+ */
 function sourceFaults(root: YamlNode): Fault[] {
   const faults: Fault[] = [];
   const { supplies } = plain(root) as { supplies: Record<string, Omit<Supply, "name">> };
@@ -110,6 +113,14 @@ function sourceFaults(root: YamlNode): Fault[] {
     for (const file of supply.files) {
       if (yields?.includes(file) === false) fault([...path, "upstream"], `yields no ${file}`, supply.files.join(", "));
     }
+    const expected = `an address of ${supply.version}`;
+    const stale = (url: string) => {
+      const { pathname } = new URL(url);
+      return /\d+\.\d+/.test(pathname) && !decodeURIComponent(pathname).includes(supply.version);
+    };
+    for (const [index, { url }] of (supply.upstream ?? []).entries())
+      if (stale(url)) fault([...path, "upstream", index, "url"], "is of another version", expected);
+    if (supply.sums !== undefined && stale(supply.sums)) fault([...path, "sums"], "is of another version", expected);
     for (const file of Object.keys(supply.place ?? {})) {
       if (!supply.files.includes(file)) fault([...path, "place", file], "is no file of it", supply.files.join(" or "));
     }

@@ -22,15 +22,22 @@ export function downloadPath(cache: string, supply: Supply, { url }: { readonly 
   return join(downloadDir(cache, supply.name), `${sha256Text(url).slice(0, 8)}-${urlFileName(url)}`);
 }
 
-/** Fetches all files of the release, side by side, into the staging directory. Every one is of its pinned hash. */
+/**
+ * Fetches all files of the release, side by side, and takes them into the staging directory. Every one is of its pinned hash. One that is whole
+ * waits for the others where a later run finds it.
+ */
 export async function fromUpstream(supply: Supply, staging: Staging, options: ReleaseOptions): Promise<void> {
-  await together(supply.upstream ?? [], options.signal, async (file, signal) => {
+  const files = supply.upstream ?? [];
+  await together(files, options.signal, async (file, signal) => {
     const path = downloadPath(options.cache, supply, file);
     await download(file.url, path, { ...options, signal, sha256: file.sha256 });
+  });
+  for (const file of files) {
+    const path = downloadPath(options.cache, supply, file);
     const taken = join(staging.tmp, urlFileName(file.url));
     await rename(path, taken);
     await unpack(file, taken, staging);
-  });
+  }
 }
 
 /**

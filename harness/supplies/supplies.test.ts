@@ -126,6 +126,18 @@ describe("resolveSupplies", () => {
     expect(statSync(built.files["thing"]?.path ?? "").mode & 0o777).toBe(0o444);
   });
 
+  test("keeps a file that came whole when another of the release did not", async () => {
+    const both = (url: (path: string) => string) =>
+      thing(
+        `${release(url("/r/thing"), sha256(good))}      - url: ${url("/r/other")}\n        sha256: ${sha256(bad)}\n`,
+      );
+    await using it = await setUp({ "/r/thing": { body: good }, "/r/other": { mute: true } }, both);
+    const impatient = { limits: { ...limits, answer: milliseconds(300) } };
+    await it.fail(impatient);
+    await it.fail(impatient);
+    expect([it.origin.count("/r/thing"), it.origin.count("/r/other")]).toEqual([1, 2]);
+  });
+
   test("lists every source when all fail", async () => {
     await using it = await setUp({ "/r/thing": { body: bad } }, (url) =>
       thing(release(url("/r/thing"), sha256(good)), recipe),
@@ -324,6 +336,15 @@ describe("the lock file", () => {
     put(it.lockFile, thing(release("http://host/x", "unpinned")));
     expect((await it.fail()).details).toEqual([
       expect.stringContaining("supplies.thing.upstream: yields no thing, expected thing"),
+    ]);
+  });
+
+  test("whose version was changed and not its addresses is refused: the old release would pass for the new one", async () => {
+    const other = "    sums: http://host/v0.9.0/sums.txt\n";
+    await using it = await setUp({}, () => thing(release("http://host/v0.9.0/thing", "unpinned"), other));
+    expect((await it.fail()).details.map((line) => line.slice(it.lockFile.length))).toEqual([
+      ":8:14 supplies.thing.upstream[0].url: is of another version, expected an address of 1.0.0",
+      ":10:11 supplies.thing.sums: is of another version, expected an address of 1.0.0",
     ]);
   });
 });

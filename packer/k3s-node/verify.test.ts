@@ -38,7 +38,7 @@ beforeEach(() => {
   put("etc/passwd", "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n");
   put("etc/shadow", "root:*:20000:0:99999:7:::\nnobody:!:20000::::::\n");
   put("etc/machine-id", "");
-  put("etc/cloud/cloud.cfg.d/90-k3s-node.cfg");
+  put("etc/cloud/cloud.cfg.d/99-k3s-node.cfg");
   put("etc/ssh/sshd_config.d/05-k3s-node.conf");
   put("etc/systemd/system/qemu-guest-agent.service.d/05-k3s-node.conf");
   put("usr/share/k3s-node/manifest.txt");

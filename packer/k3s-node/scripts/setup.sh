@@ -23,7 +23,8 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 step "configuration"
-cat > /etc/cloud/cloud.cfg.d/90-k3s-node.cfg << 'YAML'
+# Later than the 90_dpkg.cfg of cloud images, which lists every cloud.
+cat > /etc/cloud/cloud.cfg.d/99-k3s-node.cfg << 'YAML'
 # Seeds come by CD; nothing else is searched for. RSA host keys cost seconds and nobody needs them.
 datasource_list: [NoCloud, None]
 ssh_genkeytypes: [ed25519, ecdsa]
@@ -48,6 +49,9 @@ mkdir -p /usr/share/k3s-node
 dpkg-query -W -f '${Package} ${Version}\n' | LC_ALL=C sort > /usr/share/k3s-node/manifest.txt
 
 step "clean"
+# Whoever would write again what is removed below, at the next message or when the machine is switched off.
+for unit in rsyslog.service syslog.socket systemd-random-seed.service; do systemctl stop "$unit" 2> /dev/null || true; done
+journalctl --relinquish-var 2> /dev/null || true
 cloud-init clean --logs --seed
 rm -rf /etc/netplan/* /etc/systemd/network/*cloud-init* /etc/network/interfaces.d/*cloud-init* \
   /etc/udev/rules.d/70-persistent-net.rules /etc/sudoers.d/90-cloud-init-users /etc/ssh/sshd_config.d/50-cloud-init.conf \

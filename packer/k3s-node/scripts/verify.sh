@@ -59,7 +59,7 @@ while IFS=: read -r name hash _; do
 done < "$root/etc/shadow"
 
 checks=$((checks + 1))
-for file in etc/cloud/cloud.cfg.d/90-k3s-node.cfg etc/ssh/sshd_config.d/05-k3s-node.conf \
+for file in etc/cloud/cloud.cfg.d/99-k3s-node.cfg etc/ssh/sshd_config.d/05-k3s-node.conf \
   etc/systemd/system/qemu-guest-agent.service.d/05-k3s-node.conf usr/share/k3s-node/manifest.txt; do
   [ -s "$root/$file" ] || fault 'file missing' "/$file"
 done
