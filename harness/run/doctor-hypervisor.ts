@@ -33,6 +33,8 @@ interface LibvirtObject {
   readonly defined: boolean;
   readonly running: boolean;
   readonly autostart: boolean;
+  /** Free in a pool that runs. */
+  readonly availableGiB?: number;
 }
 
 /** What platform.md promises of libvirtd. */
@@ -103,10 +105,14 @@ export function readLook(
 
 /** Reads what `virsh pool-info` and `virsh net-info` say; their failure means that there is no such thing. */
 export function readInfo({ code, stdout }: Pick<CommandResult, "code" | "stdout">): Omit<LibvirtObject, "name"> {
+  const [, size = "", unit = ""] = /^Available:\s+([\d.]+) ([MGT])iB/m.exec(stdout) ?? [];
+  const available =
+    size === "" ? undefined : Math.floor(Number(size) * { M: 1 / 1_024, G: 1, T: 1_024 }[unit as "M" | "G" | "T"]);
   return {
     defined: code === 0,
     running: /^(State:\s+running|Active:\s+yes)/m.test(stdout),
     autostart: /^Autostart:\s+yes/m.test(stdout),
+    ...(available === undefined ? {} : { availableGiB: available }),
   };
 }
 

@@ -1,4 +1,4 @@
-import { shortages } from "../core/capacity.ts";
+import { type Capacity, shortages } from "../core/capacity.ts";
 import type { Plan } from "../core/plan.ts";
 import type { Check, Fix } from "./doctor-check.ts";
 import type { Facts, Tried } from "./doctor-facts.ts";
@@ -38,18 +38,26 @@ function checkRoom(facts: Facts, plan: Plan, lab: boolean): Check[] {
     needed: true,
     ...(disk.cacheGiB >= cacheGiB ? {} : { fix: { command: "KPI_CACHE=/path/with/room kpi ...", automatic: false } }),
   };
-  if (!lab) return [cache];
-  const lacks = shortages(plan, { memoryMiB: memory.availableMiB, cpus, diskGiB: disk.stateGiB });
+  const there = facts.hypervisor;
+  // Of a cluster on another machine that is to be made anew it is not known here what it frees: so that is told, and not insisted on.
+  const remote = there?.ssh !== undefined;
+  if (there?.unreached !== undefined) return [cache];
+  const free: Capacity = {
+    memoryMiB: remote ? there.availableMiB : memory.availableMiB,
+    cpus: remote ? there.cpus : cpus,
+    diskGiB: lab ? disk.stateGiB : (there?.pool.availableGiB ?? there?.freeGiB ?? 0),
+  };
+  const lacks = shortages(plan, free);
   const room: Check = {
     id: "room",
     title: "memory, cores, disk",
     outcome: lacks.length === 0 ? "ok" : "wrong",
     seen:
       lacks.length === 0
-        ? `${(memory.availableMiB / 1_024).toFixed(1)} GiB memory, ${cpus} cores, ${disk.stateGiB} GiB disk free`
+        ? `${(free.memoryMiB / 1_024).toFixed(1)} GiB memory, ${free.cpus} cores, ${free.diskGiB} GiB disk free`
         : lacks.join("; "),
     why: `cluster ${plan.cluster} has ${plan.nodes.length} nodes`,
-    needed: true,
+    needed: !remote,
     ...(lacks.length === 0
       ? {}
       : { fix: { command: "# free some, or declare smaller nodes in the spec", automatic: false } }),

@@ -173,6 +173,17 @@ test("an unknown distribution is told to install by itself", () => {
   });
 });
 
+test("room is judged where the machines will be: on another machine it is told, and not insisted on", () => {
+  const room = (facts: Facts) => judge(facts, system).find(({ id }) => id === "room");
+  expect(room(noble)).toMatchObject({ outcome: "ok", seen: "58.6 GiB memory, 24 cores, 400 GiB disk free" });
+  const small = { ...hypervisor, availableMiB: 8_192, pool: { ...hypervisor.pool, availableGiB: 20 } };
+  const seen = "memory: needs 31.6 GiB, 8 GiB are there; disk: needs 120 GiB, 20 GiB are there";
+  expect(room({ ...noble, hypervisor: small })).toMatchObject({ outcome: "wrong", seen, needed: false });
+  const { ssh: _, ...here } = hypervisor;
+  const host = { kind: "libvirt", uri: "qemu:///system" } as const;
+  expect(room({ ...noble, host, hypervisor: here, cpus: 4 })).toMatchObject({ outcome: "wrong", needed: true });
+});
+
 test("a missing tun device is made", () => {
   const network = { works: false as const, why: "open: /dev/net/tun: No such file or directory" };
   expect(judge({ ...emulated, network }, lab).find(({ id }) => id === "network")?.fix?.automatic).toBe(true);
@@ -187,10 +198,12 @@ test("reads what the system says", () => {
     archive: "http://a/d/",
     backports: false,
   });
-  expect(readInfo({ code: 0, stdout: "Name: x\nState:          running\nAutostart:      no\n" })).toEqual({
+  const pool = "Name: x\nState:          running\nAutostart:      no\nAvailable:      1.50 TiB\n";
+  expect(readInfo({ code: 0, stdout: pool })).toEqual({
     defined: true,
     running: true,
     autostart: false,
+    availableGiB: 1_536,
   });
   expect(
     readLook(
