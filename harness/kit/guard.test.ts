@@ -43,7 +43,7 @@ test("objects of every kind that specs forget, node labels, the default storage 
     ],
     "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings": [object("y"), object("x")],
   };
-  const request = async (path: string) => ({ status: 200, text: JSON.stringify({ items: answers[path] ?? [] }) });
+  const request = async (path: string) => ({ status: 200, text: JSON.stringify({ items: answers[path] ?? null }) });
   expect(await askApi({ request })).toEqual({
     nodes: "a (cordoned)",
     labels: "a:zone=1",

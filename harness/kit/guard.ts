@@ -55,7 +55,7 @@ async function ask(session: Session, looks: Asked): Promise<Fingerprint> {
 /** What there is in the cluster by the API's word, and of nodes how they are marked. */
 export async function askApi(kube: Pick<Kube, "request">): Promise<Fingerprint> {
   const list = async (path: string, headers: Readonly<Record<string, string>> = {}) =>
-    (await getJson<{ items: Named[] }>(kube, path, { headers })).items;
+    (await getJson<{ items: Named[] | null }>(kube, path, { headers })).items ?? []; // null where there are none, and only their metadata was asked for
   const kinds = Object.entries(objects).map(async ([kind, path]) => {
     const found = (await list(path, metadataOnly)).filter(
       ({ metadata: { namespace, name } }) => !ownNamespace.test(namespace ?? (kind === "namespaces" ? name : "")),
