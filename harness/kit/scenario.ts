@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { minutes } from "../core/duration.ts";
+import { renderError } from "../core/errors.ts";
 import type { Kube } from "../tools/kube.ts";
 import { nodeFaults, type NodeFaults } from "../run/node-fault.ts";
 import { networkFaults, type NetworkFaults } from "../run/network-fault.ts";
@@ -11,6 +12,7 @@ import { collect } from "./evidence.ts";
 import { lookAtFork } from "./fork-look.ts";
 import type { NodeHandle } from "./node.ts";
 import type { SeenAt } from "./observers.ts";
+import { tell } from "./progress.ts";
 import { noteWork } from "./results.ts";
 import { Session } from "./session.ts";
 import type { SharedCluster } from "./shared-cluster.ts";
@@ -195,11 +197,15 @@ async function attempt<T>(
   return { found, was: goesOn ? was : undefined };
 }
 
-/** Whether all nodes are Ready and nothing but the age of machines and processes differs. One that cannot be asked is not. */
+/**
+ * Whether all nodes are Ready and nothing but the age of machines and processes differs. One that cannot be asked is not. Says why not: a new
+ * fork takes longer than most scenarios.
+ */
 async function isHealed(session: Session, was: Fingerprint): Promise<boolean> {
-  if ((await whyUnhealthy(session.access)) !== undefined) return false;
-  const is = await lastingOf(session).catch(() => undefined);
-  return is !== undefined && changes(was, is).length === 0;
+  const differs = async () => changes(was, await lastingOf(session)).at(0);
+  const why = (await whyUnhealthy(session.access)) ?? (await differs().catch(renderError));
+  if (why !== undefined) tell(`${session.access.cluster.name}: is not as it was: ${why}`);
+  return why === undefined;
 }
 
 const lastingOf = async (session: Session): Promise<Fingerprint> => lasting(await takeFingerprint(session));
