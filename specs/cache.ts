@@ -1,5 +1,5 @@
 import { mkdirSync, readdirSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { kpiPaths, run } from "../harness/kit.ts";
 import { type Declared, declare } from "../harness/run/journal.ts";
 
@@ -24,6 +24,7 @@ export class PrivateCache implements Disposable {
   [Symbol.dispose](): void {
     if (this.#intent === undefined) return;
     rmSync(this.path, { recursive: true, force: true });
+    if (readdirSync(dirname(this.path)).length === 0) rmSync(dirname(this.path), { recursive: true });
     this.#intent.settle();
   }
 }
