@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { kpiPaths, minutes, notYet, run, seconds, testKpi, type TestKpi, until } from "../harness/kit.ts";
 import { destroyLab, type RunningLab, startLab } from "../harness/lab/lab.ts";
 import { declare } from "../harness/run/journal.ts";
@@ -17,7 +17,10 @@ setDefaultTimeout(minutes(30));
 const sshd = findProgram("sshd");
 const dir = mkdtempSync(join(tmpdir(), "kpi-host-"));
 const machine = join(dir, "machine");
-const keys = join(dir, "keys");
+/** Of whoever calls kpi. The provider looks for keys and known hosts below it; ssh itself goes by the account, so by its configuration here. */
+const home = join(dir, "home");
+const keys = join(home, ".ssh");
+const sshConfig = join(dir, "ssh_config");
 const pool = join(dir, "pool");
 const node = "k3s-cp-01";
 const address = { hypervisor: "10.99.0.1", laptop: "10.99.0.2" };
@@ -28,20 +31,20 @@ const intent = declare(kpiPaths().state, { kind: "state", path: machine });
 
 const inNetwork = (pid: number): readonly string[] => ["nsenter", `--net=/proc/${pid}/ns/net`];
 
-/** Runs what follows in a machine's network, with directories of its own at the usual places: `[this, there]` each. */
+/** Runs what follows in a machine's network, with files and directories of its own at the usual places (`[this, there]`), below /run or there already. */
 function inMachine(pid: number, ...places: readonly (readonly [string, string])[]): readonly string[] {
-  const mounts = places.map(([from, to]) => `mkdir -p '${to}' && mount --bind '${from}' '${to}'`);
-  const script = ["mount -t tmpfs none /run", "mkdir -p /run/sshd", ...mounts, 'exec "$@"'].join("\n");
-  return [...inNetwork(pid), "unshare", "--mount", "sh", "-ec", script, "sh"];
+  const mounts = places.map(([from, to]) => `[ -e '${to}' ] || mkdir '${to}'\nmount --bind '${from}' '${to}'`);
+  const script = ["mount -t tmpfs none /run", "mkdir /run/sshd", ...mounts, `export HOME='${home}'`, 'exec "$@"'];
+  return [...inNetwork(pid), "unshare", "--mount", "sh", "-ec", script.join("\n"), "sh"];
 }
 
-const onHypervisor = () =>
-  inMachine(
-    hypervisor.pid,
-    [join(hypervisor.dir, "run"), "/run/libvirt"],
-    [join(hypervisor.dir, "etc"), "/etc/libvirt"],
+const onHypervisor = () => {
+  const own = ["run/libvirt", "etc/libvirt"].map(
+    (place) => [join(hypervisor.dir, dirname(place)), `/${place}`] as const,
   );
-const onLaptop = () => inMachine(others[0]?.pid ?? 0, [keys, "/root/.ssh"]);
+  return inMachine(hypervisor.pid, ...own);
+};
+const onLaptop = () => inMachine(others[0]?.pid ?? 0, [sshConfig, "/etc/ssh/ssh_config"]);
 const virsh = async (...args: string[]) =>
   (await run("virsh", ["--quiet", "-c", hypervisor.uri, ...args])).stdout.trim();
 
@@ -100,6 +103,7 @@ async function openSsh(program: string): Promise<void> {
   for (const file of [ours, theirs]) await run("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-f", file]);
   copyFileSync(`${ours}.pub`, join(dir, "authorized_keys"));
   const [type = "", base64 = ""] = readFileSync(`${theirs}.pub`, "utf8").split(" ");
+  writeFileSync(sshConfig, `IdentityFile ${ours}\nUserKnownHostsFile ${join(keys, "known_hosts")}\n`);
   writeFileSync(join(keys, "known_hosts"), `${address.hypervisor} ${type} ${base64}\n`);
   const config = {
     ListenAddress: address.hypervisor,
