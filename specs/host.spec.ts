@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { kpiPaths, minutes, notYet, run, seconds, testKpi, type TestKpi, until } from "../harness/kit.ts";
 import { destroyLab, type RunningLab, startLab } from "../harness/lab/lab.ts";
-import { declare } from "../harness/run/journal.ts";
+import { type Declared, declare } from "../harness/run/journal.ts";
 import { findProgram } from "../harness/tools/environment.ts";
 import { type RunningCommand, start } from "../harness/tools/exec.ts";
 import { singleNodeSpec } from "./single-node.ts";
@@ -27,7 +27,7 @@ const address = { hypervisor: "10.99.0.1", laptop: "10.99.0.2" };
 const spec = singleNodeSpec(dir, "hosted", { k3s: "{ mirror: http://mirror.example/ }" });
 let hypervisor: RunningLab;
 const others: RunningCommand[] = [];
-const intent = declare(kpiPaths().state, { kind: "state", path: machine });
+let intent: Declared;
 
 const inNetwork = (pid: number): readonly string[] => ["nsenter", `--net=/proc/${pid}/ns/net`];
 
@@ -61,6 +61,7 @@ async function within(pid: number, ...words: string[]): Promise<void> {
 }
 
 beforeAll(async () => {
+  intent = declare(kpiPaths().state, { kind: "state", path: machine });
   for (const made of [join(machine, "labs"), keys, pool]) mkdirSync(made, { recursive: true, mode: 0o700 });
   const known = JSON.parse((await run("./kpi", ["supplies", "--json"])).stdout) as {
     name: string;
