@@ -64,7 +64,9 @@ const somebodys = {
   CLAUDECODE: "1",
 };
 
+/** What a test's own kpi has of its own beside its state. */
 export interface TestKpiOptions {
+  /** The machine's unless said otherwise. */
   readonly cache?: string;
   /** Whether its clusters are frozen, as a user's are. */
   readonly checkpoints?: boolean;
@@ -75,8 +77,8 @@ export interface TestKpiOptions {
 }
 
 /**
- * Opens a kpi for a test. Its directory is made when it is first called, so a file
- * whose tests are filtered out leaves nothing. Disposing removes its clusters first, then its directory.
+ * Opens a kpi for a test. Its directory is made when it is first called, so a file whose tests are filtered out leaves nothing. Disposing
+ * removes its clusters first, then its directory.
  */
 export function testKpi({
   cache = kpiPaths().cache,

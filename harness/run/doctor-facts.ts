@@ -9,7 +9,7 @@ import type { Host } from "../core/plan.ts";
 import { type Accelerator, probeAccelerator } from "../lab/accelerator.ts";
 import { findProgram } from "../tools/environment.ts";
 import { run } from "../tools/exec.ts";
-import { remoteMachine } from "../tools/libvirt-uri.ts";
+import { otherMachine } from "../tools/libvirt-uri.ts";
 import { packerAsked } from "../tools/packer.ts";
 import { freeGiB, type Memory, machineMemory } from "./capacity.ts";
 import { type HypervisorFacts, lookAtHypervisor } from "./doctor-hypervisor.ts";
@@ -147,7 +147,7 @@ async function tryAccelerator({
   paths,
   signal,
 }: GatherOptions): Promise<Pick<Facts, "accelerator" | "bootsNothing">> {
-  if (host.kind === "libvirt" && remoteMachine(host.uri) !== undefined) return {};
+  if (otherMachine(host) !== undefined) return {};
   if (findProgram("qemu-system-x86_64") === undefined) return {};
   try {
     return { accelerator: await probeAccelerator({ cache: paths.cache, ...(signal === undefined ? {} : { signal }) }) };

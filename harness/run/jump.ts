@@ -4,7 +4,7 @@ import { parseNetwork } from "../core/address.ts";
 import type { Plan } from "../core/plan.ts";
 import { createProxy, established } from "../lab/proxy.ts";
 import { serve } from "../tools/exec.ts";
-import { remoteMachine } from "../tools/libvirt-uri.ts";
+import { otherMachine } from "../tools/libvirt-uri.ts";
 import type { Proxy } from "../tools/tunnel.ts";
 
 /**
@@ -13,7 +13,7 @@ import type { Proxy } from "../tools/tunnel.ts";
  * else to do. Undefined where the nodes are reached from here.
  */
 export async function openJump({ host, network }: Plan): Promise<Proxy | undefined> {
-  const machine = host.kind === "libvirt" ? remoteMachine(host.uri) : undefined;
+  const machine = otherMachine(host);
   const served = machine === undefined ? undefined : parseNetwork(network.cidr);
   if (machine === undefined || served === undefined) return undefined;
   const [user, secret] = ["kpi", randomBytes(24).toString("base64url")];
@@ -34,6 +34,6 @@ export async function openJump({ host, network }: Plan): Promise<Proxy | undefin
 
 /** What ssh runs as ProxyCommand to reach such a node; undefined where nodes are reached from here. */
 export function jumpCommand({ host }: Plan): readonly string[] | undefined {
-  const machine = host.kind === "libvirt" ? remoteMachine(host.uri) : undefined;
+  const machine = otherMachine(host);
   return machine === undefined ? undefined : ["ssh", "-W", "[%h]:%p", ...machine.ssh];
 }

@@ -10,7 +10,7 @@ import { type RunningLab, startLab } from "../lab/lab.ts";
 import { buildImage, type StoredImage } from "../supplies/image.ts";
 import { loadLock, type ResolvedSupply, resolveSupplies, terraformCliConfig } from "../supplies/supplies.ts";
 import type { NodeState } from "../tools/kube-state.ts";
-import { remoteMachine } from "../tools/libvirt-uri.ts";
+import { otherMachine } from "../tools/libvirt-uri.ts";
 import { Terraform } from "../tools/terraform.ts";
 import { Access } from "./access.ts";
 import type { ClusterDir } from "./cluster.ts";
@@ -92,7 +92,7 @@ export function upStages(context: UpContext, seen: Partial<Seen>): StageTable<Se
 
     image: keep("image", async (signal) => {
       // It is built here, wherever it is to run.
-      const elsewhere = plan.host.kind === "libvirt" && remoteMachine(plan.host.uri) !== undefined;
+      const elsewhere = otherMachine(plan.host) !== undefined;
       const image = await buildImage({
         plan,
         source: supply(seen, plan.image.source),
@@ -164,7 +164,7 @@ async function calibrateRun(
   accelerator: Accelerator,
   signal: AbortSignal,
 ): Promise<void> {
-  if (plan.host.kind === "libvirt" && remoteMachine(plan.host.uri) !== undefined) return;
+  if (otherMachine(plan.host) !== undefined) return;
   const onStep = (what: string) => log.emit({ type: "progress", stage: "doctor", what: `calibration: ${what}` });
   const calibration = await calibrate({ cache: paths.cache, accelerator, signal, onStep });
   log.emit({ type: "calibrated", calibration, factor: factorFor(calibration, plan.nodes.length) });

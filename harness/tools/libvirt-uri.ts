@@ -1,3 +1,4 @@
+import type { Host } from "../core/plan.ts";
 import { shellQuote } from "./exec.ts";
 
 /** The machine behind a libvirt URI, as ssh is told it. */
@@ -22,3 +23,7 @@ export function remoteMachine(uri: string): RemoteMachine | undefined {
   const words = [...(port === "" ? [] : ["-p", port]), ...(keyFile === null ? [] : ["-i", keyFile]), name];
   return { name, ssh: ["-o", "BatchMode=yes", "-o", "ConnectTimeout=10", ...words], typed: shellQuote(words) };
 }
+
+/** The other machine that a host is; undefined for a lab, and where libvirt runs on this one. */
+export const otherMachine = (host: Host): RemoteMachine | undefined =>
+  host.kind === "libvirt" ? remoteMachine(host.uri) : undefined;
