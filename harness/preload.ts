@@ -1,33 +1,24 @@
 import { afterAll, setDefaultTimeout } from "bun:test";
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { kpiPaths } from "./core/paths.ts";
 import { skipLongSpecs } from "./kit/long.ts";
 import { end } from "./kit/results.ts";
 import { onInterrupt } from "./run/interrupt.ts";
-import { declare } from "./run/journal.ts";
-import { mayRunPrograms } from "./tools/directory.ts";
+import { ownSuite } from "./run/suite-record.ts";
+import { makeTestDirectory } from "./run/test-directory.ts";
 
 // `[test] timeout` in bunfig.toml has no effect in Bun 1.4; unit tests that need longer are in the wrong place.
 setDefaultTimeout(10_000);
 // A file that takes minutes costs them only where it is asked for.
 skipLongSpecs();
-// Files make directories when they are loaded, and of a file whose tests are all filtered out no hook runs: so they lie in one that goes.
-// Tests run programs that they write there: where the system's directory does not allow that, it lies with our state.
-const { state } = kpiPaths();
-const place = mayRunPrograms(tmpdir()) ? tmpdir() : state;
-mkdirSync(place, { recursive: true, mode: 0o700 });
-const temporary = mkdtempSync(join(place, "kt-"));
-const intent = declare(state, { kind: "path", path: temporary });
-process.env["TMPDIR"] = temporary;
+// `kpi test` has one for all of its parts.
+const temporary = ownSuite() === undefined ? makeTestDirectory(kpiPaths().state) : undefined;
+if (temporary !== undefined) process.env["TMPDIR"] = temporary.path;
 onInterrupt(async (why) => (await import("./kit/leave.ts")).leave(why)); // most runs need none of what it loads
-// After the last file of all.
+// After the last file of all; where files run side by side, after each.
 afterAll(async () => {
   try {
     await end();
   } finally {
-    rmSync(temporary, { recursive: true, force: true });
-    intent.settle();
+    temporary?.[Symbol.dispose]();
   }
 }, 180_000);
