@@ -61,6 +61,7 @@ const somebodys = {
   TF_WORKSPACE: "other",
   TF_LOG_PROVIDER: "trace",
   PKR_VAR_image: "other",
+  PACKER_CONFIG: "/proc/version", // where it is no JSON, Packer ends without a word
   CLAUDECODE: "1",
 };
 

@@ -65,10 +65,12 @@ test("programs read the user's proxies, and neither his language, colours nor wh
       CLAUDECODE: "1",
       AGENT: "1",
     },
-    ...{ TF_LOG_PROVIDER: "debug", TF_WORKSPACE: "other", PATH: "/usr/bin:/bin" },
+    ...{ TF_LOG_PROVIDER: "debug", TF_WORKSPACE: "other", PACKER_CONFIG: "/other", PATH: "/usr/bin:/bin" },
   };
   const lines = (await startedWith(env, `console.log((await run("env", [])).stdout)`)).split("\n");
-  expect(lines.filter((line) => /^(HTTPS_PROXY|LC_|FORCE_COLOR|TF_|PATH|CLAUDE|AGENT)/.test(line)).sort()).toEqual([
+  expect(
+    lines.filter((line) => /^(HTTPS_PROXY|LC_|FORCE_COLOR|TF_|PACKER_|PATH|CLAUDE|AGENT)/.test(line)).sort(),
+  ).toEqual([
     "HTTPS_PROXY=http://proxy:1",
     "LC_ALL=C.UTF-8",
     "PATH=/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin",

@@ -36,7 +36,7 @@ export const personsEnvironment = (): Environment => ({ ...proxies, ...process.e
  * that it is one (`AGENT`, `CLAUDECODE`, `REPL_ID`), `bun test` names no test that passed.
  */
 export function programEnvironment(): Environment {
-  const foreign = /^(LANGUAGE$|LC_|FORCE_COLOR$|CLICOLOR_FORCE$|TF_|PKR_VAR_|PACKER_LOG|(?:AGENT|CLAUDECODE|REPL_ID)$)/;
+  const foreign = /^(LANGUAGE$|LC_|FORCE_COLOR$|CLICOLOR_FORCE$|TF_|PKR_VAR_|PACKER_|(?:AGENT|CLAUDECODE|REPL_ID)$)/;
   const kept = Object.entries(personsEnvironment()).filter(([name]) => !foreign.test(name));
   return { ...Object.fromEntries(kept), LC_ALL: "C.UTF-8" };
 }
