@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { start } from "./exec.ts";
@@ -60,4 +60,10 @@ test("released a second time, a lock that somebody else has taken meanwhile stay
   writeFileSync(path, dead);
   if ("release" in first) first.release();
   expect(readFileSync(path, "utf8")).toBe(dead);
+});
+
+test("a lock that cannot be read is an error, and not asked for without end", () => {
+  const path = join(dir, "unreadable.lock");
+  mkdirSync(path); // root may read every file
+  expect(() => tryLock(path)).toThrow("EISDIR");
 });

@@ -98,10 +98,12 @@ function clear(path: string): Owner | undefined {
   return undefined;
 }
 
+/** Undefined when there is none. One that may not be read is thrown: who goes on as if it were not there meets it again, without end. */
 function textOf(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
-  } catch {
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
     return undefined;
   }
 }
@@ -117,7 +119,7 @@ function ownerIn(text: string | undefined): Owner | undefined {
   }
 }
 
-/** The owner that a lock or journal file names, if it still runs: who is at work there. */
+/** The owner that a lock or journal file names, if it still runs: who is at work there. Throws where the file may not be read. */
 export function liveOwner(path: string): Owner | undefined {
   const owner = ownerIn(textOf(path));
   return owner !== undefined && isAlive(owner) ? owner : undefined;
