@@ -53,6 +53,16 @@ describe("run", () => {
     }
   });
 
+  test("what it has left running is not ended by a signal that comes when it is over", async () => {
+    const controller = new AbortController();
+    const script = "sleep 600 >/dev/null 2>&1 & echo $!";
+    const pid = Number((await run("sh", ["-c", script], { signal: controller.signal })).stdout);
+    controller.abort();
+    await run("true", []);
+    expect(processStart(pid)).toBeDefined();
+    process.kill(pid, "SIGKILL");
+  });
+
   test("a sparing one is waited for, with what it has started", async () => {
     const lines: string[] = [];
     const limits = { timeout: milliseconds(100), grace: milliseconds(100), sparing: true };

@@ -149,9 +149,9 @@ export function start(command: string, args: readonly string[], options: RunOpti
     child.stderr.destroy();
   };
   const ignored = () => {}; // it is over before
-  const told = () => void windDown().catch(ignored);
-  if (cancelSignal.aborted) told();
-  else cancelSignal.addEventListener("abort", told, { once: true });
+  const windsDown = () => void windDown().catch(ignored);
+  if (cancelSignal.aborted) windsDown();
+  else cancelSignal.addEventListener("abort", windsDown, { once: true });
   if (options.timeout !== undefined) elapse(options.timeout, over.signal).then(() => overdue.abort(), ignored);
 
   const feed = async (from: "stdout" | "stderr") => {
@@ -166,6 +166,7 @@ export function start(command: string, args: readonly string[], options: RunOpti
   const finish = async (): Promise<CommandResult> => {
     const [result] = await Promise.all([child, feed("stdout").catch(() => {}), feed("stderr").catch(() => {})]);
     over.abort();
+    cancelSignal.removeEventListener("abort", windsDown); // its numbers may be another program's from now on
     const unwritten = await log?.end();
     const elapsed = (performance.now() - began) as Duration;
     const told = { program: command, command: hide(shellQuote([command, ...args])), elapsed };
