@@ -5,6 +5,7 @@ import { run } from "../tools/exec.ts";
 import { accessIfThere } from "./access.ts";
 import { ClusterDir, clusterNames, latestRun } from "./cluster.ts";
 import { collectEvidence } from "./evidence.ts";
+import { clusterOf } from "./log.ts";
 import { declare } from "./journal.ts";
 
 /**
@@ -18,9 +19,14 @@ export async function bundle(
   out: string,
   signal: AbortSignal,
 ): Promise<string> {
+  // An `up` that failed before it came to the cluster has left that as it was, with its own, older run.
+  const latest = latestRun(stateDir, name);
   const known = clusterNames(stateDir);
-  const cluster = new ClusterDir(stateDir, name ?? known[0] ?? "kpi");
-  const newest = cluster.read()?.run ?? latestRun(stateDir, name);
+  const cluster = new ClusterDir(
+    stateDir,
+    name ?? (latest === undefined ? undefined : clusterOf(latest)) ?? known[0] ?? "kpi",
+  );
+  const newest = latest ?? cluster.read()?.run; // a fork's
   if (newest === undefined && name !== undefined)
     throw new KpiError("spec", `there is no cluster ${JSON.stringify(name)}, and no run of it`, {
       expected: known.join(", ") || "none exists",

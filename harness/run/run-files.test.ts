@@ -3,8 +3,10 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { run } from "../tools/exec.ts";
+import type { Plan } from "../core/plan.ts";
 import { writeWhole } from "../tools/whole-file.ts";
 import { bundle } from "./bundle.ts";
+import { ClusterDir } from "./cluster.ts";
 import { runDir } from "./run-files.ts";
 
 const state = mkdtempSync(join(tmpdir(), "runs-"));
@@ -26,6 +28,15 @@ test("a bundle is of the cluster that was asked for, also when only its run is l
   await bundle(state, "kpi", out, signal);
   const { stdout } = await run("tar", ["-tzf", out]);
   expect(stdout.split("\n")).toEqual([`${first}/`, `${first}/events.ndjson`]);
+  // Its last `up` failed before it came to the cluster.
+  const plan = { cluster: "kpi", host: { kind: "lab" }, nodes: [] } as unknown as Plan;
+  new ClusterDir(state, "kpi").write({ plan, spec: "", phase: "ready", run: first, image: "", since: "" });
+  const failed = "2026-01-04T00-00-00-kpi";
+  writeWhole(join(state, "runs", failed, "events.ndjson"), "");
+  for (const name of ["kpi", undefined]) {
+    await bundle(state, name, out, signal);
+    expect((await run("tar", ["-tzf", out])).stdout).toStartWith(`${failed}/`);
+  }
   const refused = await bundle(state, "kip", out, signal).catch((error: unknown) => error);
   expect(refused).toMatchObject({ kind: "spec", what: 'there is no cluster "kip", and no run of it' });
 });
