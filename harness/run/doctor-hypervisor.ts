@@ -105,9 +105,10 @@ export function readLook(
 
 /** Reads what `virsh pool-info` and `virsh net-info` say; their failure means that there is no such thing. */
 export function readInfo({ code, stdout }: Pick<CommandResult, "code" | "stdout">): Omit<LibvirtObject, "name"> {
-  const [, size = "", unit = ""] = /^Available:\s+([\d.]+) ([MGT])iB/m.exec(stdout) ?? [];
-  const available =
-    size === "" ? undefined : Math.floor(Number(size) * { M: 1 / 1_024, G: 1, T: 1_024 }[unit as "M" | "G" | "T"]);
+  // `0.00 B` where it is full.
+  const [, size = "", unit = ""] = /^Available:\s+([\d.]+) (B|[KMGTPE]iB)/m.exec(stdout) ?? [];
+  const steps = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].indexOf(unit) - 3;
+  const available = size === "" ? undefined : Math.floor(Number(size) * 1_024 ** steps);
   return {
     defined: code === 0,
     running: /^(State:\s+running|Active:\s+yes)/m.test(stdout),

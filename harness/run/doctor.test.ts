@@ -123,6 +123,14 @@ test("too little memory names what is needed and what is there", () => {
   expect(blocking(judge(freed, lab))).toEqual([]);
 });
 
+test("on a libvirt of this machine's own, too, the disks of the cluster that goes before count as free", () => {
+  const { ssh: _, ...here } = hypervisor;
+  const memory = { totalMiB: 65_536, availableMiB: 65_536 };
+  const full = { ...noble, memory, cpus: 16, hypervisor: { ...here, pool: { ...here.pool, availableGiB: 30 } } };
+  expect(blocking(judge(full, system))).toMatchObject([{ seen: "disk: needs 120 GiB, 30 GiB are there" }]);
+  expect(blocking(judge(withFreed(full, { memoryMiB: 0, diskGiB: 95 }), system))).toEqual([]);
+});
+
 test("an Ubuntu hypervisor as platform.md wants it is ready; nothing of a lab is asked for", () => {
   expect(titles(noble, system)).toEqual([]);
   expect(judge(noble, system).map(({ id }) => id)).not.toContain("dnsmasq");
@@ -205,6 +213,8 @@ test("reads what the system says", () => {
     autostart: false,
     availableGiB: 1_536,
   });
+  for (const full of ["0.00 B", "812.00 KiB"])
+    expect(readInfo({ code: 0, stdout: `Available:      ${full}\n` }).availableGiB).toBe(0);
   expect(
     readLook(
       "uid=0\nuser=root\nhome=/root\ngroups=root\ncpus=8\nmemory=2048\ndisk=2097152\nconf=readable\nset listen_tls=0",

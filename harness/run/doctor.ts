@@ -41,11 +41,21 @@ export async function runDoctor({ plan, paths, signal, tests = true }: DoctorOpt
 
 /** What the plan's own cluster holds counts as free: it goes before it is made anew. Pure. */
 export function withFreed(facts: Facts, { memoryMiB, diskGiB }: Room): Facts {
-  const { memory, disk } = facts;
+  const { memory, disk, hypervisor } = facts;
+  const grown = (free: number | undefined) => (free === undefined ? {} : { availableGiB: free + diskGiB });
   return {
     ...facts,
     memory: { ...memory, availableMiB: memory.availableMiB + memoryMiB },
     disk: { ...disk, stateGiB: disk.stateGiB + diskGiB },
+    ...(hypervisor === undefined
+      ? {}
+      : {
+          hypervisor: {
+            ...hypervisor,
+            freeGiB: hypervisor.freeGiB + diskGiB,
+            pool: { ...hypervisor.pool, ...grown(hypervisor.pool.availableGiB) },
+          },
+        }),
   };
 }
 

@@ -5,6 +5,7 @@ import { seconds } from "../core/duration.ts";
 import { openLab } from "../lab/lab.ts";
 import { filesBelow } from "../tools/directory.ts";
 import { remoteMachine } from "../tools/libvirt-uri.ts";
+import type { Domain } from "../tools/libvirt-domain.ts";
 import { Libvirt } from "../tools/libvirt.ts";
 import type { ClusterDir, ClusterState } from "./cluster.ts";
 
@@ -17,16 +18,24 @@ export type Room = Pick<Capacity, "memoryMiB" | "diskGiB">;
  */
 export async function heldBy(cluster: ClusterDir): Promise<Room> {
   const plan = planOf(cluster);
-  const uri =
-    plan?.host.kind === "libvirt" ? plan.host.uri : (await openLab(cluster.labDir).catch(() => undefined))?.uri;
-  if (plan === undefined || uri === undefined || remoteMachine(uri) !== undefined) return { memoryMiB: 0, diskGiB: 0 };
+  if (plan === undefined) return { memoryMiB: 0, diskGiB: 0 };
+  const { host } = plan;
+  const uri = host.kind === "libvirt" ? host.uri : (await openLab(cluster.labDir).catch(() => undefined))?.uri;
+  const nodes = uri === undefined || remoteMachine(uri) !== undefined ? [] : await nodesOf(uri, plan);
+  const sizes =
+    host.kind === "libvirt"
+      ? nodes.flatMap(({ disks }) => disks.map(({ allocation }) => allocation))
+      : filesBelow(cluster.labDir).map((file) => sizeOnDisk(join(cluster.labDir, file))); // of one that died as well
+  return {
+    memoryMiB: nodes.reduce((sum, { residentMiB }) => sum + residentMiB, 0),
+    diskGiB: Math.floor(sizes.reduce((sum, bytes) => sum + bytes, 0) / 2 ** 30),
+  };
+}
+
+async function nodesOf(uri: string, plan: ClusterState["plan"]): Promise<Domain[]> {
   const own = new Set(plan.nodes.map(({ name }) => name));
   const domains = await new Libvirt(uri).domains(AbortSignal.timeout(seconds(10))).catch(() => []);
-  const bytes = filesBelow(cluster.labDir).reduce((sum, file) => sum + sizeOnDisk(join(cluster.labDir, file)), 0);
-  return {
-    memoryMiB: domains.reduce((sum, { name, residentMiB }) => sum + (own.has(name) ? residentMiB : 0), 0),
-    diskGiB: Math.floor(bytes / 2 ** 30),
-  };
+  return domains.filter(({ name }) => own.has(name));
 }
 
 function planOf(cluster: ClusterDir): ClusterState["plan"] | undefined {
