@@ -8,7 +8,6 @@ import { blocking, renderDoctor, runDoctor } from "../run/doctor.ts";
 import { applyFixes, describeFixes } from "../run/doctor-fix.ts";
 import { imagesJson, makeImage, renderImages } from "../run/image.ts";
 import { interruptible } from "../run/interrupt.ts";
-import { orphans } from "../run/journal.ts";
 import { reap } from "../run/reap.ts";
 import { chooseFiles, closingLine, runSuite } from "../run/suite.ts";
 import { listImages } from "../supplies/image.ts";
@@ -115,16 +114,14 @@ export const machineCommands: Readonly<Record<string, Command>> = {
   reap: {
     readOnly: true,
     summary: "remove what killed runs left",
-    more: "Exit code 1 while something cannot be removed; it is said what, and the next command tries again.",
+    more: "Exit code 1 while something stays that was left; it is said what, and the next command tries again.",
     options: { json },
     async run(args) {
-      const paths = kpiPaths();
-      const removed = await reap(paths);
-      const stays = orphans(paths.state).length; // why has been said
+      const { removed, stays } = await reap(kpiPaths());
       if (flag(args, "json")) show(JSON.stringify({ removed, stays }));
-      else if (removed.length > 0) show(removed.map((line) => `removed ${line}`).join("\n"));
-      else if (stays === 0) show("nothing was left");
-      return stays === 0 ? 0 : 1;
+      else if (removed.length + stays.length === 0) show("nothing was left");
+      else show([...removed.map((line) => `removed ${line}`), ...stays.map((line) => `stays ${line}`)].join("\n"));
+      return stays.length === 0 ? 0 : 1;
     },
   },
 

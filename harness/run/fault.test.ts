@@ -87,7 +87,7 @@ test("reap forgets a dead process's fault of a cluster that is gone, and leaves 
   };
   entry(process.pid, 1); // the pid lives, its start does not
   const living = await inflict(way(), access(), spec);
-  expect(await reap({ cache: join(dir, "cache"), state })).toEqual([]);
+  expect((await reap({ cache: join(dir, "cache"), state })).removed).toEqual([]);
   expect(readdirSync(journal)).toHaveLength(1);
   expect(declared(state)[0]?.intent).toMatchObject({ cluster: "c" });
   await living.heal();

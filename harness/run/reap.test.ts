@@ -47,12 +47,12 @@ test("of a killed test goes its state directory, its labs, and whoever is still 
   const launcher = ["-c", "kill -STOP $$", "/x/harness/lab/init.sh", labMarker(cluster.labDir)];
   const lab = start("sh", launcher);
   const maker = await speaking(`(await load("tools/owner.ts")).tryLock(${JSON.stringify(cluster.lockPath)});`);
-  expect(await reap(paths), "while it lives").toEqual([]);
+  expect((await reap(paths)).removed, "while it lives").toEqual([]);
 
   process.kill(killed.pid, "SIGKILL");
   await killed.done.catch(() => {}); // it ends by that signal
   const left = [expect.stringContaining(`the clusters in ${state}`), expect.stringContaining(`${temporary}, left by`)];
-  expect(await reap(paths)).toEqual(left);
+  expect((await reap(paths)).removed).toEqual(left);
   await Promise.allSettled([lab.done, maker.done]); // by themselves they would not end before this test's limit
   expect(existsSync(temporary), "its directory").toBe(false);
   expect(readdirSync(join(paths.state, "journal")), "the journal").toEqual([]);
@@ -124,7 +124,10 @@ test("what cannot be removed stays declared, and keeps nothing else from being r
   for (const name of ["lost+found", ".x", "orphan"]) mkdirSync(join(paths.state, "labs", name), { recursive: true });
 
   const removed = ["gone", "My_Fork"].map((name) => `cluster ${name}, left by process ${process.pid} (up)`);
-  expect(await reap(paths)).toEqual([...removed, "lab orphan, which belongs to no cluster"]);
+  expect(await reap(paths)).toEqual({
+    removed: [...removed, "lab orphan, which belongs to no cluster"],
+    stays: ["cluster stuck"],
+  });
   expect([stuck.exists(), gone.exists()]).toEqual([true, false]);
   expect(journal()).toEqual([`${process.pid}-1-a.json`]);
   expect(readdirSync(join(paths.state, "labs"))).toEqual([".x", "lost+found"]);
@@ -135,10 +138,11 @@ test("a cluster that another kpi is at work on is left to it", async () => {
   left("a", { kind: "cluster", cluster: "held", host: lab });
   const lock = tryLock(cluster.lockPath);
   if ("heldBy" in lock) throw new Error("it is nobody's");
-  expect(await reap(paths)).toEqual([]);
+  const stays = [expect.stringContaining(`cluster held: process ${process.pid} is at work on it: kpi `)];
+  expect(await reap(paths)).toEqual({ removed: [], stays });
   expect([cluster.exists(), journal().length]).toEqual([true, 1]);
   lock.release();
-  expect(await reap(paths)).toHaveLength(1);
+  expect((await reap(paths)).removed).toHaveLength(1);
   expect([cluster.exists(), journal()]).toEqual([false, []]);
 });
 
@@ -163,11 +167,13 @@ test("nodes that were being saved go on one after the other, each with its clock
   process.env["PATH"] = `${bin}:${path}`;
   try {
     const all = ["resume n1", "qemu-agent-command n1", "resume n2", "qemu-agent-command n2"];
-    expect(await reap(paths)).toEqual([]);
+    expect((await reap(paths)).removed).toEqual([]);
     expect(readFileSync(said, "utf8").trim().split("\n")).toEqual(all);
     expect(journal()).toHaveLength(1);
     writeFileSync(join(bin, "answers"), "");
-    expect(await reap(paths)).toEqual([`half a checkpoint of cluster saved, left by process ${process.pid} (up)`]);
+    expect((await reap(paths)).removed).toEqual([
+      `half a checkpoint of cluster saved, left by process ${process.pid} (up)`,
+    ]);
     expect(readFileSync(said, "utf8").trim().split("\n")).toEqual([...all, ...all]);
     expect(journal()).toEqual([]);
   } finally {

@@ -19,39 +19,53 @@ import { passing, removePassing } from "./users.ts";
 /**
  * Removes what killed runs left: clusters that were being made, or made for a process that has ended, labs without a cluster, staging
  * and temporary directories. Never touches what a living process is making or what is finished. What cannot be removed is said on
- * standard error and tried again by the next command. Returns what it removed, a line each.
+ * standard error and tried again by the next command.
  */
 export async function reap(
   paths: { cache: string; state: string },
   say: (line: string) => void = () => {},
-): Promise<string[]> {
+): Promise<Reaped> {
   const { cache, state } = paths;
-  const removed: string[] = [];
+  const [removed, stays]: [string[], string[]] = [[], []];
   const note = (line: string) => {
     removed.push(line);
     say(line);
   };
   for (const entry of inOrder(orphans(state))) {
     const { pid, command } = entry.owner;
-    const unmade = await attempt(describe(entry.intent), () => unmakeHeld(entry, state));
-    if (unmade === undefined) continue;
-    const { what, outcome } = unmade;
+    const what = describe(entry.intent);
+    const unmade = await attempt(what, () => unmakeHeld(entry, state));
+    const outcome = unmade?.outcome ?? "stays";
     if (outcome === "removed") note(`${what}, left by process ${pid}${command === "" ? "" : ` (${command})`}`);
     // What stays is tried again by the next command; this one may be the `down` that ends it for good.
-    if (outcome !== "stays") forget(state, entry);
+    if (outcome === "stays") stays.push(unmade?.why === undefined ? what : `${what}: ${unmade.why}`);
+    else forget(state, entry);
   }
+  /** What stands in no journal. */
+  const remove = async (what: string, work: () => Promise<boolean>) => {
+    const done = await attempt(what, work);
+    if (done === undefined) stays.push(what);
+    else if (done) note(what);
+  };
   for (const each of passing(state)) {
     const what = `cluster ${each.cluster.name}, made for process ${each.maker.pid}`;
-    if (await attempt(what, () => removePassing(each))) note(what);
+    await remove(what, () => removePassing(each));
   }
   for (const lab of findLabs(state)) {
     if (new ClusterDir(state, lab.name).exists()) continue; // the file is written before the lab is made
     const what = `lab ${lab.name}, which belongs to no cluster`;
-    if (await attempt(what, () => destroyLab(lab.dir).then(() => true))) note(what);
+    await remove(what, () => destroyLab(lab.dir).then(() => true));
   }
   for (const dir of [...staleStaging(cache), ...staleImages(cache), ...staleCheckpoints(cache)])
-    if (await attempt(dir, async () => removePath(dir))) note(dir);
-  return removed;
+    await remove(dir, async () => removePath(dir));
+  return { removed, stays };
+}
+
+/** What was left, a line each. */
+export interface Reaped {
+  readonly removed: readonly string[];
+  /** What could not be removed, or who else is at work on it. */
+  readonly stays: readonly string[];
 }
 
 /**
@@ -77,6 +91,8 @@ const inOrder = (all: readonly JournalEntry[]): readonly JournalEntry[] =>
 interface Unmade {
   readonly what: string;
   readonly outcome: "removed" | "was gone" | "stays";
+  /** Who is at work on it, where that is why it stays. */
+  readonly why?: string;
 }
 
 /** Unmakes what a dead process has declared, unless somebody else has the cluster now, or has had it meanwhile and has unmade it. */
@@ -84,7 +100,10 @@ async function unmakeHeld(entry: JournalEntry, state: string): Promise<Unmade> {
   const { intent } = entry;
   if (intent.kind !== "cluster" && intent.kind !== "checkpoint") return unmake(entry, state);
   const lock = tryLock(new ClusterDir(state, intent.cluster).lockPath);
-  if ("heldBy" in lock) return { what: describe(intent), outcome: "stays" };
+  if ("heldBy" in lock) {
+    const why = `process ${lock.heldBy.pid} is at work on it: kpi ${lock.heldBy.command}`;
+    return { what: describe(intent), outcome: "stays", why };
+  }
   using _lock = lock;
   if (!declared(state).some(({ id }) => id === entry.id)) return { what: describe(intent), outcome: "was gone" };
   const unmade = await unmake(entry, state);

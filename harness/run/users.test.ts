@@ -36,7 +36,7 @@ const user = ({ stateDir, name }: ClusterDir) =>
 
 test("a cluster goes when the process for which it was made has ended; others stay", async () => {
   const [passed, living, own] = [made("passed", dead), made("living", thisProcess()), made("own")];
-  expect(await reap(paths)).toEqual([`cluster passed, made for process ${dead.pid}`]);
+  expect((await reap(paths)).removed).toEqual([`cluster passed, made for process ${dead.pid}`]);
   expect([passed, living, own].map((cluster) => cluster.exists())).toEqual([false, true, true]);
 });
 
@@ -46,10 +46,10 @@ test("it stays as long as somebody else uses it", async () => {
   expect(passing(paths.state)).toMatchObject([
     { maker: dead, users: [{ pid: other.pid, start: processStart(other.pid) }] },
   ]);
-  expect(await reap(paths)).toEqual([]);
+  expect((await reap(paths)).removed).toEqual([]);
   process.kill(other.pid, "SIGKILL");
   await other.done.catch(() => {}); // it ends by that signal
-  expect(await reap(paths)).toHaveLength(1);
+  expect((await reap(paths)).removed).toHaveLength(1);
   expect(existsSync(cluster.dir)).toBe(false);
 });
 
@@ -57,7 +57,7 @@ test("it stays as long as another kpi is at work on it", async () => {
   const cluster = made("passed", dead);
   using lock = tryLock(cluster.lockPath) as Disposable;
   expect(lock).not.toHaveProperty("heldBy");
-  expect(await reap(paths)).toEqual([]);
+  expect((await reap(paths)).removed).toEqual([]);
   expect(cluster.exists()).toBe(true);
 });
 
