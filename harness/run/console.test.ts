@@ -1,5 +1,5 @@
 import { afterAll, describe, expect, test } from "bun:test";
-import { appendFileSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { orAborted } from "../core/deadline.ts";
@@ -54,9 +54,26 @@ test("where libvirt writes no consoles they are recorded through it, as soon as 
     },
   };
   const at = join(dir, "recorded");
-  recordConsoles(consoles, at, ["c"], stop.signal);
+  recordConsoles(consoles, at, ["c"], stop.signal, () => {});
   await connected.promise;
   stop.abort();
   expect(readFileSync(join(at, "c.log"), "utf8")).toBe("Linux version 6.12\n");
   expect(statSync(join(at, "c.log")).mode & 0o777).toBe(0o600);
+});
+
+test("a recorded line for which there is no room is told", async () => {
+  const stop = new AbortController();
+  const at = join(dir, "full");
+  mkdirSync(at);
+  symlinkSync("/dev/full", join(at, "c.log"));
+  const told = Promise.withResolvers<unknown>();
+  const consoles = {
+    async console(_node: string, onLine: (line: string) => void, signal: AbortSignal) {
+      onLine("KPI-VERDICT {}");
+      await orAborted(signal, new Promise<never>(() => {}));
+    },
+  };
+  recordConsoles(consoles, at, ["c"], stop.signal, told.resolve);
+  expect(await told.promise).toMatchObject({ code: "ENOSPC" });
+  stop.abort();
 });

@@ -86,18 +86,26 @@ export function followConsoles(
 
 /**
  * Writes what the nodes show on their serial consoles to `<dir>/<node>.log`, until abort: what libvirt does by itself in a lab. A console that
- * is not there yet, has ended or is somebody else's is asked for again; what it shows meanwhile is lost.
+ * is not there yet, has ended or is somebody else's is asked for again; what it shows meanwhile is lost. A line that cannot be written is told
+ * to `onError`: a verdict may be in it, for which somebody waits.
  */
 export function recordConsoles(
   libvirt: Pick<Libvirt, "console">,
   dir: string,
   nodes: readonly string[],
   signal: AbortSignal,
+  onError: (error: unknown) => void,
 ): void {
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (const node of nodes) {
     const path = join(dir, `${node}.log`);
-    const write = (line: string) => appendFileSync(path, `${line}\n`, { mode: 0o600 });
+    const write = (line: string) => {
+      try {
+        appendFileSync(path, `${line}\n`, { mode: 0o600 });
+      } catch (error) {
+        onError(error);
+      }
+    };
     void (async () => {
       for await (const _ of ticks(seconds(1), signal)) await libvirt.console(node, write, signal).catch(() => {});
     })();

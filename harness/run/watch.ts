@@ -24,13 +24,9 @@ export function watchNodes(
   const stop = new AbortController();
   const names = plan.nodes.map(({ name }) => name);
   const nodes = new NodeWatch(names, emit, (node) => join(consoleDir, `${node}.log`));
-  if (access.lab === undefined) recordConsoles(access.libvirt, consoleDir, names, stop.signal);
-  const consoles = followConsoles(
-    consoleDir,
-    names,
-    (node, line) => nodes.line(node, line),
-    (error) => nodes.failed(error),
-  );
+  const failed = (error: unknown) => nodes.failed(error);
+  if (access.lab === undefined) recordConsoles(access.libvirt, consoleDir, names, stop.signal, failed);
+  const consoles = followConsoles(consoleDir, names, (node, line) => nodes.line(node, line), failed);
   // The kernel's file events can miss the last write of a burst; three file sizes a second cost nothing.
   const reading = (async () => {
     for await (const _ of ticks(seconds(1), stop.signal)) consoles.flush();
