@@ -33,6 +33,12 @@ test("purging removes what kpi has made in the cache, and nothing that lies besi
   expect(readdirSync(paths.cache).sort()).toEqual(["letter", "photos", "state"]);
 });
 
+test("a cache that is not there is used by nobody, and purged already", () => {
+  const gone = { ...paths, cache: join(paths.cache, "gone") };
+  expect(() => refuseUsedCache(gone)).not.toThrow();
+  expect(() => purgeCache(gone)).not.toThrow();
+});
+
 test("it is refused while another cluster is there, or another kpi makes something; not for the one that goes", () => {
   expect(() => refuseUsedCache(paths)).not.toThrow();
   const plan = { cluster: "one", host: { kind: "libvirt", uri: "qemu:///system" }, nodes: [] } as unknown as Plan;

@@ -1,4 +1,4 @@
-import { rmSync } from "node:fs";
+import { existsSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import type { KpiPaths } from "../core/paths.ts";
@@ -38,6 +38,7 @@ function usersOfState(state: string, going: string | undefined): string[] {
 
 /** Of any state directory: who makes a supply, an image or a fork at this moment, and the labs that go on from a checkpoint. */
 function usersOfCache(cache: string, going: string | undefined): string[] {
+  if (!existsSync(cache)) return [];
   const locks = ["supplies/*/.lock", "images/*/.lock", "admission/{lock,suite.lock}"].flatMap((pattern) => [
     ...new Bun.Glob(pattern).scanSync({ cwd: cache, dot: true }),
   ]);
