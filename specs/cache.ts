@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync } from "node:fs";
+import { mkdirSync, readdirSync, rmdirSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { kpiPaths, run } from "../harness/kit.ts";
 import { type Declared, declare } from "../harness/run/journal.ts";
@@ -24,8 +24,12 @@ export class PrivateCache implements Disposable {
   [Symbol.dispose](): void {
     if (this.#intent === undefined) return;
     rmSync(this.path, { recursive: true, force: true });
-    if (readdirSync(dirname(this.path)).length === 0) rmSync(dirname(this.path), { recursive: true });
     this.#intent.settle();
+    try {
+      rmdirSync(dirname(this.path));
+    } catch {
+      // another test's lies there as well
+    }
   }
 }
 

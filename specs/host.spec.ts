@@ -126,7 +126,7 @@ async function openSsh(program: string): Promise<void> {
 
 afterAll(async () => {
   for (const running of others.reverse()) await running.stop();
-  await destroyLab(hypervisor.dir);
+  await destroyLab(join(machine, "labs", "machine")); // also of one that did not come up
   rmSync(dir, { recursive: true, force: true });
   intent.settle();
 });

@@ -36,7 +36,11 @@ test("objects of every kind that specs forget, node labels, the default storage 
   const answers: Record<string, unknown[]> = {
     "/api/v1/nodes": [{ ...object("a", { labels: { zone: "1" } }), spec: { unschedulable: true } }],
     "/api/v1/namespaces": [object("kpi-spec-1"), object("default")],
-    "/api/v1/pods": [object("web", { namespace: "kpi-spec-1" }), object("web", { namespace: "b" })],
+    "/api/v1/pods": [
+      object("web", { namespace: "kpi-spec-1" }),
+      object("web", { namespace: "b" }),
+      object("helper-pod-delete-pvc-1", { namespace: "kube-system" }),
+    ],
     "/api/v1/services": [object("s", { namespace: "b" })],
     "/apis/storage.k8s.io/v1/storageclasses": [
       object("local", { annotations: { "storageclass.kubernetes.io/is-default-class": "true" } }),

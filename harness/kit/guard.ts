@@ -27,6 +27,8 @@ const isDefault = "storageclass.kubernetes.io/is-default-class";
 
 /** The names of what looks make for themselves, which is removed in the background. */
 export const ownNamespace = /^kpi-spec-/;
+/** The pods by which local-path makes and removes a volume's directory, where it does not run inside k3s as k3s-lab has it. */
+const helperPod = /^helper-pod-(?:create|delete)-pvc-/;
 
 /**
  * Takes it: a command a node over the open connections, unless somebody looks at the nodes anyway, and a request for each kind of object.
@@ -58,7 +60,9 @@ export async function askApi(kube: Pick<Kube, "request">): Promise<Fingerprint> 
     (await getJson<{ items: Named[] | null }>(kube, path, { headers })).items ?? []; // null where there are none, and only their metadata was asked for
   const kinds = Object.entries(objects).map(async ([kind, path]) => {
     const found = (await list(path, metadataOnly)).filter(
-      ({ metadata: { namespace, name } }) => !ownNamespace.test(namespace ?? (kind === "namespaces" ? name : "")),
+      ({ metadata: { namespace, name } }) =>
+        !ownNamespace.test(namespace ?? (kind === "namespaces" ? name : "")) &&
+        !(namespace === "kube-system" && helperPod.test(name)),
     );
     return [kind, words(found.map(nameOf))] as const;
   });

@@ -5,13 +5,14 @@
 export LC_ALL=C
 read -r boot < /proc/sys/kernel/random/boot_id
 echo "$boot"
-# UNIT:PROGRAM; the main process is the one of that name that systemd itself started. One that was restarted has another number.
+# UNIT:PROGRAM; the main process is the one whose name begins so that systemd itself started (k3s calls itself k3s-server or k3s-agent). One
+# that was restarted has another number.
 for pair in k3s:k3s k3s-agent:k3s ssh:sshd systemd-networkd:systemd-network systemd-resolved:systemd-resolve; do
-  unit=${pair%:*} program="(${pair#*:})"
+  unit=${pair%:*} program="(${pair#*:}"
   [ -r "/sys/fs/cgroup/system.slice/$unit.service/cgroup.procs" ] || continue
   while read -r process; do
     read -r _ name _ parent _ 2> /dev/null < "/proc/$process/stat" || continue
-    if [ "$name" = "$program" ] && [ "$parent" = 1 ]; then printf '%s:%s ' "$unit" "$process"; fi
+    case $parent$name in 1"$program"*) printf '%s:%s ' "$unit" "$process" ;; esac
   done < "/sys/fs/cgroup/system.slice/$unit.service/cgroup.procs"
 done
 echo
