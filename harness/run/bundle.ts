@@ -3,10 +3,11 @@ import { join } from "node:path";
 import { KpiError } from "../core/errors.ts";
 import { run } from "../tools/exec.ts";
 import { accessIfThere } from "./access.ts";
-import { ClusterDir, clusterNames, latestRun } from "./cluster.ts";
+import { ClusterDir, clusterNames } from "./cluster.ts";
 import { collectEvidence } from "./evidence.ts";
 import { clusterOf } from "./log.ts";
 import { declare } from "./journal.ts";
+import { latestRun } from "./run-files.ts";
 
 /**
  * Writes one archive (.tar.gz, 0600) with the directory of a cluster's run, the newest of all unless named, and, while the cluster is
@@ -22,10 +23,8 @@ export async function bundle(
   // An `up` that failed before it came to the cluster has left that as it was, with its own, older run.
   const latest = latestRun(stateDir, name);
   const known = clusterNames(stateDir);
-  const cluster = new ClusterDir(
-    stateDir,
-    name ?? (latest === undefined ? undefined : clusterOf(latest)) ?? known[0] ?? "kpi",
-  );
+  const newestOf = latest === undefined ? known[0] : clusterOf(latest);
+  const cluster = new ClusterDir(stateDir, name ?? newestOf ?? "kpi");
   const newest = latest ?? cluster.read()?.run; // a fork's
   if (newest === undefined && name !== undefined)
     throw new KpiError("spec", `there is no cluster ${JSON.stringify(name)}, and no run of it`, {

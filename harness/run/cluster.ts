@@ -6,7 +6,6 @@ import { isLabDir } from "../lab/lab.ts";
 import { entries } from "../tools/directory.ts";
 import type { Process } from "../tools/owner.ts";
 import { writeWhole } from "../tools/whole-file.ts";
-import { clusterOf } from "./log.ts";
 
 /** What is remembered of a cluster between commands. */
 export interface ClusterState {
@@ -95,14 +94,6 @@ function isState(value: unknown): value is ClusterState {
 /** The clusters that this state directory knows, by name. */
 export function clusterNames(stateDir: string): string[] {
   return entries(join(stateDir, "clusters"));
-}
-
-/** The newest run's name, of one cluster or whatever its cluster: names begin with the time. A fork's directory is none: it has no events. */
-export function latestRun(stateDir: string, cluster?: string): string | undefined {
-  const runs = join(stateDir, "runs");
-  return entries(runs)
-    .filter((run) => cluster === undefined || clusterOf(run) === cluster)
-    .findLast((run) => existsSync(join(runs, run, "events.ndjson")));
 }
 
 /** Throws a `spec` error unless a cluster, and the lab that it runs in, can be called so; `what` says where the name stands. */

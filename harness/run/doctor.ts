@@ -7,7 +7,7 @@ import { ClusterDir } from "./cluster.ts";
 import { blocking, type Check } from "./doctor-check.ts";
 import { type Facts, gatherFacts } from "./doctor-facts.ts";
 import { applyFixes, describeFixes } from "./doctor-fix.ts";
-import { checkHypervisor } from "./doctor-hypervisor.ts";
+import { checkHypervisor, type HypervisorFacts } from "./doctor-hypervisor.ts";
 import { checkBackports, checkMachine } from "./doctor-machine.ts";
 import { checkTools, libvirtPackages } from "./doctor-tools.ts";
 import { heldBy, type Room } from "./held.ts";
@@ -42,20 +42,20 @@ export async function runDoctor({ plan, paths, signal, tests = true }: DoctorOpt
 /** What the plan's own cluster holds counts as free: it goes before it is made anew. Pure. */
 export function withFreed(facts: Facts, { memoryMiB, diskGiB }: Room): Facts {
   const { memory, disk, hypervisor } = facts;
-  const grown = (free: number | undefined) => (free === undefined ? {} : { availableGiB: free + diskGiB });
   return {
     ...facts,
     memory: { ...memory, availableMiB: memory.availableMiB + memoryMiB },
     disk: { ...disk, stateGiB: disk.stateGiB + diskGiB },
-    ...(hypervisor === undefined
-      ? {}
-      : {
-          hypervisor: {
-            ...hypervisor,
-            freeGiB: hypervisor.freeGiB + diskGiB,
-            pool: { ...hypervisor.pool, ...grown(hypervisor.pool.availableGiB) },
-          },
-        }),
+    ...(hypervisor === undefined ? {} : { hypervisor: withDisk(hypervisor, diskGiB) }),
+  };
+}
+
+function withDisk({ pool, freeGiB, ...hypervisor }: HypervisorFacts, diskGiB: number): HypervisorFacts {
+  const free = pool.availableGiB;
+  return {
+    ...hypervisor,
+    freeGiB: freeGiB + diskGiB,
+    pool: free === undefined ? pool : { ...pool, availableGiB: free + diskGiB },
   };
 }
 

@@ -4,7 +4,7 @@ import type { Capacity } from "../core/capacity.ts";
 import { seconds } from "../core/duration.ts";
 import { openLab } from "../lab/lab.ts";
 import { filesBelow } from "../tools/directory.ts";
-import { remoteMachine } from "../tools/libvirt-uri.ts";
+import { otherMachine } from "../tools/libvirt-uri.ts";
 import type { Domain } from "../tools/libvirt-domain.ts";
 import { Libvirt } from "../tools/libvirt.ts";
 import type { ClusterDir, ClusterState } from "./cluster.ts";
@@ -21,7 +21,7 @@ export async function heldBy(cluster: ClusterDir): Promise<Room> {
   if (plan === undefined) return { memoryMiB: 0, diskGiB: 0 };
   const { host } = plan;
   const uri = host.kind === "libvirt" ? host.uri : (await openLab(cluster.labDir).catch(() => undefined))?.uri;
-  const nodes = uri === undefined || remoteMachine(uri) !== undefined ? [] : await nodesOf(uri, plan);
+  const nodes = uri === undefined || otherMachine(host) !== undefined ? [] : await nodesOf(uri, plan);
   const sizes =
     host.kind === "libvirt"
       ? nodes.flatMap(({ disks }) => disks.map(({ allocation }) => allocation))

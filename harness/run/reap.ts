@@ -75,8 +75,8 @@ export interface Reaped {
 export async function reapOwn(state: string, say: (line: string) => void): Promise<void> {
   const unmade: JournalEntry[] = [];
   for (const entry of inOrder(ownEntries(state))) {
-    const { what, outcome } = await unmake(entry, state);
-    if (outcome === "removed" && entry.intent.kind !== "path") say(what);
+    const { outcome } = await unmake(entry, state);
+    if (outcome === "removed" && entry.intent.kind !== "path") say(describe(entry.intent));
     if (outcome !== "stays") unmade.push(entry);
   }
   // What was under way may have gone on meanwhile: only what is gone at this moment, the last one, is forgotten.
@@ -89,7 +89,6 @@ const inOrder = (all: readonly JournalEntry[]): readonly JournalEntry[] =>
 
 /** What became of something that was declared. It stays where it cannot be removed, or somebody else is at work on it. */
 interface Unmade {
-  readonly what: string;
   readonly outcome: "removed" | "was gone" | "stays";
   /** Who is at work on it, where that is why it stays. */
   readonly why?: string;
@@ -102,10 +101,10 @@ async function unmakeHeld(entry: JournalEntry, state: string): Promise<Unmade> {
   const lock = tryLock(new ClusterDir(state, intent.cluster).lockPath);
   if ("heldBy" in lock) {
     const why = `process ${lock.heldBy.pid} is at work on it: kpi ${lock.heldBy.command}`;
-    return { what: describe(intent), outcome: "stays", why };
+    return { outcome: "stays", why };
   }
   using _lock = lock;
-  if (!declared(state).some(({ id }) => id === entry.id)) return { what: describe(intent), outcome: "was gone" };
+  if (!declared(state).some(({ id }) => id === entry.id)) return { outcome: "was gone" };
   const unmade = await unmake(entry, state);
   if (intent.kind === "cluster" && unmade.outcome !== "stays") forgetCluster(state, intent.cluster);
   return unmade;
@@ -113,9 +112,8 @@ async function unmakeHeld(entry: JournalEntry, state: string): Promise<Unmade> {
 
 /** Unmakes what an entry declares. */
 async function unmake({ intent }: JournalEntry, state: string): Promise<Unmade> {
-  const what = describe(intent);
-  const done = await attempt(what, () => undo(intent, state));
-  return { what, outcome: done === undefined ? "stays" : done ? "removed" : "was gone" };
+  const done = await attempt(describe(intent), () => undo(intent, state));
+  return { outcome: done === undefined ? "stays" : done ? "removed" : "was gone" };
 }
 
 /** Does one thing of many: that it fails is said, and ends nothing else. Undefined then. */

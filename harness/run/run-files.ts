@@ -5,18 +5,27 @@ import type { RunEvent } from "../core/event.ts";
 import type { Plan } from "../core/plan.ts";
 import { emptyRecord, fold, type RunRecord } from "../core/record.ts";
 import { entries } from "../tools/directory.ts";
+import { clusterOf } from "./log.ts";
 import { readWhole } from "../tools/whole-file.ts";
 
+/** The names of all runs, which begin with the time, so the newest is the last. A fork's directory is none: it has no events. */
+function runNames(state: string): string[] {
+  const runs = join(state, "runs");
+  return entries(runs).filter((run) => existsSync(join(runs, run, "events.ndjson")));
+}
+
+/** The newest run's name, of one cluster or whatever its cluster. */
+export const latestRun = (state: string, cluster?: string): string | undefined =>
+  runNames(state).findLast((run) => cluster === undefined || clusterOf(run) === cluster);
+
 /**
- * A run's directory; without an id that of `preferred`, or the newest one's. A fork's directory is none: it has no events. Throws a `spec`
- * error that names the runs there are.
+ * A run's directory; without an id that of `preferred`, or the newest one's. Throws a `spec` error that names the runs there are.
  */
 export function runDir(state: string, id: string | undefined, preferred?: string): string {
-  const runs = join(state, "runs");
-  const known = entries(runs).filter((run) => existsSync(join(runs, run, "events.ndjson")));
+  const known = runNames(state);
   const name = id ?? known.find((run) => run === preferred) ?? known.at(-1);
   if (name === undefined) throw new KpiError("host", "there is no run yet", { hint: "make one with: kpi up" });
-  if (known.includes(name)) return join(runs, name);
+  if (known.includes(name)) return join(state, "runs", name);
   throw new KpiError("spec", `there is no run ${JSON.stringify(name)}`, {
     expected: known.slice(-5).join(", ") || "none exists",
   });

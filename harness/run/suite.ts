@@ -90,7 +90,7 @@ function parts({ unitOnly, files, title }: SuiteOptions): Part[] {
     },
     { name: "shell", command: ["shellcheck", ...scripts()], single: true },
   ];
-  // One more than there are cores: some wait for what they have started. Loading everything anew for each file took a third of the time.
+  // One more than there are cores: some wait for what they have started. Loading everything anew for each file took a quarter of their CPU.
   const sideBySide = [`--parallel=${availableParallelism() + 1}`, "--no-isolate"];
   const unit: Part = { name: "unit tests", command: [...bunTest, ...sideBySide, ...units] };
   const lab: Part = { name: "tests of k3s-lab", command: goTest, single: true };

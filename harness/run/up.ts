@@ -52,8 +52,9 @@ export interface UpResult {
 
 /**
  * Makes the cluster that the plan says. One that it replaces goes only when all that is needed to make the new one is there, or a
- * checkpoint fits: should that turn out to be damaged, the cold path is taken, and may fail. On failure or interrupt all that was made is unmade (unless kept), evidence stays in the run's directory, and the first cause is thrown. A second `up`
- * of the same cluster at the same time is told so.
+ * checkpoint fits: should that turn out to be damaged, the cold path is taken, and may fail. On failure or interrupt all that was made is
+ * unmade (unless kept), evidence stays in the run's directory, and the first cause is thrown. A second `up` of the same cluster at the same
+ * time is told so.
  */
 export async function up(options: UpOptions): Promise<UpResult> {
   const { paths, plan } = options;
